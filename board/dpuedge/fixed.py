@@ -1,0 +1,183 @@
+"""Fixed-point arithmetic of the DPU: every rounding, shift and saturation of tensor data.
+
+The rules are those of the arithmetic specification (sections 1, 2, 4, 9). No other module of the
+project rounds, shifts or saturates tensor data; a test enforces it. Python 2.7 and 3.5+.
+
+==========  ===============================  =====================================================
+rule        definition                       used for
+==========  ===============================  =====================================================
+half_up     floor(t + 1/2)                   every activation, every result computed by the DPU
+half_away   sign(t) * floor(abs(t) + 1/2)    weights, biases, leaky alpha
+trunc       towards zero                     float input handed to a board runtime
+==========  ===============================  =====================================================
+"""
+from __future__ import division
+
+import numpy as np
+
+ALL_ZERO_POS = 127  # the quantizer's mark for a tensor that holds only zeros; not a position
+
+
+def int_range(bits=8):
+    """Smallest and largest value of a signed ``bits``-bit integer.
+
+    >>> int_range(8)
+    (-128, 127)
+    """
+    return -(1 << (bits - 1)), (1 << (bits - 1)) - 1
+
+
+def saturate(values, bits=8):
+    """Clamp to the range of a signed ``bits``-bit integer; the dtype is kept.
+
+    >>> saturate(np.array([-129, -128, 127, 300])).tolist()
+    [-128, -128, 127, 127]
+    """
+    low, high = int_range(bits)
+    return np.clip(values, low, high)
+
+
+def shift_round(acc, shift):
+    """``acc / 2**shift`` rounded half up, exactly, on int64; a negative shift multiplies.
+
+    ``shift`` is an integer or an array of integers that broadcasts with ``acc``.
+
+    >>> shift_round(np.array([-3, -1, 1, 3]), 1).tolist()
+    [-1, 0, 1, 2]
+    >>> shift_round(np.array([5]), -2).tolist()
+    [20]
+    """
+    acc = np.asarray(acc, dtype=np.int64)
+    if np.ndim(shift) == 0:
+        shift = int(shift)
+        if shift <= 0:
+            return acc << min(-shift, 63)
+        return (acc + (np.int64(1) << (shift - 1))) >> shift if shift < 63 else np.zeros_like(acc)
+    shift = np.asarray(shift, dtype=np.int64)
+    down = np.maximum(shift, 1)
+    rounded = (acc + (np.int64(1) << (down - 1))) >> down
+    return np.where(shift > 0, rounded, acc << np.maximum(-shift, 0))
+
+
+def shift_up(values, shift):
+    """``values * 2**shift`` on int64, exact; ``shift`` is not negative."""
+    return np.asarray(values, dtype=np.int64) << shift
+
+
+def half_up(values):
+    """``floor(t + 1/2)`` in float64, right also just below a half in float32.
+
+    >>> half_up(np.array([-2.5, -1.5, -0.5, 0.5, 1.5, 2.5])).tolist()
+    [-2.0, -1.0, 0.0, 1.0, 2.0, 3.0]
+    """
+    return np.floor(np.asarray(values, dtype=np.float64) + 0.5)
+
+
+def half_away(values):
+    """Nearest integer, ties away from zero, in float64; the sign of a zero is kept.
+
+    >>> half_away(np.array([-2.5, -1.5, -0.5, 0.5, 1.5, 2.5])).tolist()
+    [-3.0, -2.0, -1.0, 1.0, 2.0, 3.0]
+    """
+    values = np.asarray(values, dtype=np.float64)
+    return np.copysign(np.floor(np.abs(values) + 0.5), values)
+
+
+def trunc(values):
+    """Towards zero, as a C cast does, in float64."""
+    return np.trunc(np.asarray(values, dtype=np.float64))
+
+
+ROUNDINGS = {"half_up": half_up, "half_away": half_away, "trunc": trunc}
+
+
+def quantize(values, pos, rounding="half_up", bits=8):
+    """Integers of ``values`` at position ``pos``: ``saturate(round(values * 2**pos))`` as int8.
+
+    NaN becomes the lower bound, as in the vendor's quantizer (quantizer specification, section 4).
+    Widths above 8 bits come back as int32.
+
+    >>> quantize(np.array([0.7, -0.7, 1 / 128., -1 / 128., 9.0]), 6).tolist()
+    [45, -45, 1, 0, 127]
+    """
+    low, high = int_range(bits)
+    scaled = ROUNDINGS[rounding](np.asarray(values, dtype=np.float64) * 2.0 ** pos)
+    scaled = np.where(np.isnan(scaled), low, np.clip(scaled, low, high))
+    return scaled.astype(np.int8 if bits <= 8 else np.int32)
+
+
+def dequantize(ints, pos):
+    """``ints * 2**-pos`` as float32; exact for every 8-bit integer."""
+    return np.asarray(ints).astype(np.float32) * np.float32(2.0 ** -pos)
+
+
+def snap(values, pos, rounding="half_up", bits=8):
+    """Float32 ``values`` rounded onto the grid of ``pos`` and saturated, as float32.
+
+    What the vendor's FixNeuron computes (quantizer specification, section 4): NaN becomes the
+    lower bound; half_away keeps the sign of a zero. Exact: ties are found after rounding to the
+    nearest even, so nothing is added before the rounding.
+
+    >>> snap(np.array([0.3, -1.5, 200.0], np.float32), 0).tolist()
+    [0.0, -1.0, 127.0]
+    """
+    low, high = int_range(bits)
+    scaled = np.asarray(values, np.float32) * np.float32(2.0 ** pos)
+    nearest = np.rint(scaled)
+    tie = scaled - nearest
+    if rounding == "half_up":
+        nearest += tie == np.float32(0.5)
+    else:
+        tied = np.abs(tie) == np.float32(0.5)
+        if tied.any():
+            nearest[tied] = scaled[tied] + np.copysign(np.float32(0.5), scaled[tied])
+        nearest = np.copysign(nearest, scaled)
+    np.fmax(nearest, np.float32(low), out=nearest)
+    np.fmin(nearest, np.float32(high), out=nearest)
+    nearest *= np.float32(2.0 ** -pos)
+    return nearest
+
+
+def overflow_position(low, high, bits=8):
+    """The largest position at which ``low .. high`` does not overflow; 127 for all zeros.
+
+    Float32 arithmetic throughout, the logarithm rounded to float32 before the floor (quantizer
+    specification, section 4).
+
+    >>> [overflow_position(*r) for r in ((0, 1), (-1, 0), (0, 6), (0, 255), (0, 0))]
+    [6, 7, 4, -1, 127]
+    """
+    bottom, top = np.float32(-(2.0 ** (bits - 1)) - 0.5), np.float32(2.0 ** (bits - 1) - 0.5)
+    scale = max(np.float32(low) / bottom, np.float32(high) / top)
+    if scale == 0:
+        return ALL_ZERO_POS
+    ratio = np.float32(1) / scale
+    return int(np.floor(np.float32(np.log2(np.float64(ratio)))))
+
+
+def exact_matmul(a, b):
+    """Integer matrix product as int64: the sum of every row times column, without error.
+
+    The products run through float64 BLAS. With operands of at most 8 bits the sum of ``k``
+    products stays below ``k * 2**14``, exact in float64 for every ``k`` below 2**39.
+    """
+    return np.matmul(np.asarray(a, np.float64), np.asarray(b, np.float64)).astype(np.int64)
+
+
+def requantize(acc, acc_pos, pos, bits=8):
+    """The DPU's one rounding: int64 ``acc`` at position ``acc_pos`` to ``bits``-bit at ``pos``.
+
+    >>> requantize(np.array([2413, -3099]), 13, 5).tolist()
+    [9, -12]
+    """
+    return saturate(shift_round(acc, acc_pos - pos), bits).astype(np.int8 if bits <= 8 else np.int32)
+
+
+def shift_floor(values, shift):
+    """``floor(values / 2**shift)`` on int64; ``shift`` is not negative."""
+    return np.asarray(values, dtype=np.int64) >> shift
+
+
+def to_int8(values):
+    """Integers that already lie in -128..127 as int8."""
+    return np.asarray(values).astype(np.int8)

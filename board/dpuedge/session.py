@@ -1,0 +1,84 @@
+"""Classify sources one by one, on one or several threads, and take the times. Python 2.7 and 3.5+."""
+from __future__ import print_function, division
+
+import time
+from collections import namedtuple
+
+import numpy as np
+
+from dpuedge import fixed, scores
+from dpuedge.errors import ImageError
+
+clock = getattr(time, "perf_counter", time.time)  # Python 2.7 has no perf_counter
+
+ROUNDINGS = {"round": "half_up", "trunc": "trunc"}  # trunc: what N2Cube and VART do with float input
+
+Times = namedtuple("Times", "pre_ms run_ms post_ms")
+Times.__doc__ = """Milliseconds of one image.
+
+``pre_ms`` reads, preprocesses and quantizes; ``run_ms`` is the back end alone, the median of the
+repetitions; ``post_ms`` makes probabilities of the logits.
+"""
+Prediction = namedtuple("Prediction", "name best p_real top logits times")
+Prediction.__doc__ = "One image's result; ``logits`` are the int8 values (C,) as the network gave them."
+Failure = namedtuple("Failure", "name message")
+Failure.__doc__ = "One source that could not be read, and why."
+
+
+def to_int8(values, tensor, rounding):
+    """One image (H, W, C) as the network's int8 input (1, H, W, C); int8 passes unchanged.
+
+    ``rounding`` is "round" (half up, as the quantizer does) or "trunc" (as the board's runtimes do);
+    both saturate (board specification, sections 3 and 7).
+    """
+    if values.dtype != np.int8:
+        values = fixed.quantize(values, tensor.fix_point, ROUNDINGS[rounding])
+    return np.ascontiguousarray(values).reshape(tensor.shape)
+
+
+def predict(source, model, runner, options):
+    """The :class:`Prediction` of one source, or its :class:`Failure` (a source that cannot be read)."""
+    started = clock()
+    try:
+        image = to_int8(source.values(), model.inputs[0], options.quantize_input)
+    except ImageError as error:
+        return Failure(source.name, error.__str__())
+    ready = clock()
+    runs = [_timed(runner, image) for _ in range(options.repeat)]
+    logits, ended = runs[0][0], clock()
+    values = fixed.dequantize(logits, model.outputs[0].fix_point)
+    top = scores.top_k(values, model.labels, model.fake_class, max(options.topk, 1))
+    real = float(scores.p_real(values, model.fake_class))
+    times = Times(1e3 * (ready - started), float(np.median([ms for _, ms in runs])), 1e3 * (clock() - ended))
+    return Prediction(source.name, top[0], real, top, logits, times)
+
+
+def _timed(runner, image):
+    started = clock()
+    logits = runner.run(image)
+    return logits, 1e3 * (clock() - started)
+
+
+def predict_all(sources, model, runners, options):
+    """Results of all sources in their order; each of ``runners`` works on a thread of its own."""
+    if len(runners) == 1:
+        for source in sources:
+            yield predict(source, model, runners[0], options)
+        return
+    from multiprocessing.pool import ThreadPool
+    free = list(runners)  # append and pop are atomic; there are as many threads as runners
+
+    def work(source):
+        runner = free.pop()
+        try:
+            return predict(source, model, runner, options)
+        finally:
+            free.append(runner)
+
+    pool = ThreadPool(len(runners))
+    try:
+        results = pool.imap(work, sources)
+        for _ in sources:
+            yield results.next(1e6)  # with a time-out, so that Ctrl-C gets through on Python 2.7
+    finally:
+        pool.terminate()

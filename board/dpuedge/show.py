@@ -1,0 +1,114 @@
+"""Results as a table or as JSON; both always say whether a DPU ran or was emulated. Python 2.7 and 3.5+."""
+from __future__ import print_function, division
+
+import json
+import os
+
+import numpy as np
+
+SCHEMA = 1
+FILE_COLUMNS = 44  # longer names lose their start
+
+
+def say(stream, text):
+    """Write a line; what the stream's encoding cannot express is escaped, never an error."""
+    encoding = getattr(stream, "encoding", None) or "ascii"
+    line = (text + "\n").encode(encoding, "backslashreplace")
+    stream.write(line if str is bytes else line.decode(encoding))
+    stream.flush()
+
+
+def core_text(core):
+    """Name and target of a core in words, as every output states it."""
+    return "%s (%s)" % (core["name"], core["target"])
+
+
+class Table(object):
+    """Lines on ``stream`` as results arrive."""
+
+    def __init__(self, stream, run, names):
+        self.stream = stream
+        self.run = run
+        self.width = max([len("file")] + [min(len(name), FILE_COLUMNS) for name in names])
+        self.times = []
+        self.failed = 0
+
+    def start(self):
+        """The heading: what runs where, and the names of the columns."""
+        model, how = self.run.model, "DPU: back end %s" % self.run.backend.name
+        if self.run.backend.emulated:
+            how = "EMULATED on this computer's CPU (engine %s), no DPU ran" % self.run.engine
+        say(self.stream, "%s\nmodel %s  sha256 %s  core %s\npreprocessing %s\n" % (
+            how, model.name, model.sha256[:16], core_text(model.core), model.preprocessing["id"]))
+        say(self.stream, "%-*s  class  P(real)  top %-*s   pre ms  %s ms  post ms" % (
+            self.width, "file", 9 * self.run.options.topk - 5, self.run.options.topk, self._engine_column()))
+
+    def _engine_column(self):
+        return "emulator" if self.run.backend.emulated else "     DPU"
+
+    def add(self, prediction):
+        """One picture's line."""
+        self.times.append(prediction.times)
+        name = prediction.name
+        if len(name) > self.width:
+            name = "..." + name[3 - self.width:]
+        guesses = " ".join("%s %.4f" % (guess.label, guess.probability) for guess in prediction.top)
+        say(self.stream, "%-*s  %-5s   %.4f  %-*s  %7.2f  %11.3f  %7.2f" % (
+            (self.width, name, prediction.best.label, prediction.p_real, 9 * self.run.options.topk - 1, guesses)
+            + tuple(prediction.times)))
+
+    def fail(self, _failure):
+        """Count a source that could not be read; its message is already on the error stream."""
+        self.failed += 1
+
+    def finish(self):
+        """The last line: how many, and the median times."""
+        if not self.times:
+            return
+        pre, run, post = np.median(np.array(self.times), axis=0)
+        what = "emulator (not a DPU time)" if self.run.backend.emulated else "DPU"
+        say(self.stream, "\n%d read, %d failed; median ms: pre %.2f, %s %.3f, post %.2f" % (
+            len(self.times), self.failed, pre, what, run, post))
+
+
+class Document(object):
+    """One JSON object on ``stream`` when all results are there."""
+
+    def __init__(self, stream, run, _names):
+        self.stream = stream
+        self.run = run
+        self.predictions = []
+        self.errors = []
+
+    def start(self):
+        """Nothing is written before the end."""
+
+    def add(self, prediction):
+        """One picture's entry: the best classes, the int8 logits with their position, the times."""
+        model = self.run.model
+        self.predictions.append({
+            "file": prediction.name, "class": prediction.best.label, "class_index": prediction.best.index,
+            "probability": prediction.best.probability, "p_real": prediction.p_real,
+            "top": [dict(guess._asdict()) for guess in prediction.top],
+            "logits": {"name": model.outputs[0].name, "fix_point": model.outputs[0].fix_point,
+                       "int8": prediction.logits.tolist()},
+            "timing_ms": {"pre": prediction.times.pre_ms, "run": prediction.times.run_ms,
+                          "post": prediction.times.post_ms},
+        })
+
+    def fail(self, failure):
+        """One source that could not be read."""
+        self.errors.append(dict(failure._asdict()))
+
+    def finish(self):
+        """Write the object."""
+        run, model = self.run, self.run.model
+        data = {
+            "schema": SCHEMA, "backend": run.backend.name, "emulated": run.backend.emulated,
+            "engine": run.engine, "model": model.name, "model_file": os.path.basename(model.path),
+            "model_sha256": model.sha256, "kernel": model.kernel, "compiled_by": model.tool, "core": model.core,
+            "preprocessing": model.preprocessing["id"], "quantize_input": run.options.quantize_input,
+            "threads": run.options.threads, "repeat": run.options.repeat,
+            "predictions": self.predictions, "errors": self.errors,
+        }
+        say(self.stream, json.dumps(data, indent=1, sort_keys=True))

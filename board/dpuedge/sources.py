@@ -1,0 +1,111 @@
+"""Where inputs come from: pictures in files, folders and globs, or the rows of an array file.
+
+A source has a ``name`` to show and ``values()``: one image as float32 in the network's input scale,
+or as int8 that goes to the network unchanged. Python 2.7 and 3.5+.
+"""
+from __future__ import print_function, division
+
+import glob
+import os
+
+import numpy as np
+
+from dpuedge.errors import ImageError
+
+EXTENSIONS = (".bmp", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
+
+
+class Picture(object):
+    """A picture file, read and preprocessed when its values are asked for."""
+
+    def __init__(self, path, spec):
+        self.name = path
+        self.spec = spec
+
+    def values(self):
+        """Float32 (H, W, C) in the network's input scale; ImageError if it cannot be read."""
+        from dpuedge import image  # brings OpenCV, which --input does not need
+        return image.preprocess(image.read_gray(self.name), self.spec)
+
+
+class Row(object):
+    """One image of an array file."""
+
+    def __init__(self, name, row):
+        self.name = name
+        self.row = row
+
+    def values(self):
+        """Float32 or int8 (H, W, C); ImageError for values that are not finite."""
+        row = np.asarray(self.row)
+        if row.dtype != np.int8 and not np.isfinite(row).all():
+            raise ImageError("the array holds NaN or infinite values", where=self.name)
+        return row
+
+
+class Broken(object):
+    """An argument that names nothing; it fails in its turn, the others are still read."""
+
+    def __init__(self, name, error):
+        self.name = name
+        self.error = error
+
+    def values(self):
+        """Raise what is wrong with the argument."""
+        raise self.error
+
+
+def pictures(arguments, spec):
+    """Sources for files, folders (recursively, by extension) and globs, in the order given."""
+    found = []
+    for argument in arguments:
+        if os.path.isdir(argument):
+            paths, expected = _walk(argument), "a picture (%s)" % " ".join(EXTENSIONS)
+        elif glob.has_magic(argument) and not os.path.exists(argument):
+            paths, expected = _glob(argument), "a file that fits the pattern"
+        else:
+            paths, expected = [argument], ""
+        found += [Picture(path, spec) for path in paths]
+        if not paths:
+            found.append(Broken(argument, ImageError("no picture found", where=argument, expected=expected)))
+    return found
+
+
+def _glob(pattern):
+    try:
+        return sorted(glob.glob(pattern, recursive=True))
+    except TypeError:  # Python 2.7 has no recursive globs
+        return sorted(glob.glob(pattern))
+
+
+def _walk(folder):
+    paths = []
+    for here, folders, names in os.walk(folder):
+        folders.sort()
+        paths += [os.path.join(here, name) for name in sorted(names) if name.lower().endswith(EXTENSIONS)]
+    return paths
+
+
+def rows(path, tensor):
+    """Sources for the images of ``path``, an ``.npy`` array (N, H, W, C), float or int8.
+
+    ImageError when the file is no such array or does not fit the input ``tensor``.
+    """
+    array = _open_array(path)
+    if array.dtype != np.int8 and array.dtype.kind != "f":
+        raise ImageError("wrong kind of numbers in the array", where=path, expected="float32 or int8",
+                         got=array.dtype, remedy="float32 in the network's own input scale, or ready int8")
+    if array.ndim != len(tensor.shape) or array.shape[1:] != tensor.shape[1:] or not len(array):
+        raise ImageError("the array does not fit the network's input", where=path, got=array.shape,
+                         expected=("N",) + tensor.shape[1:])
+    return [Row("%s[%d]" % (path, index), row) for index, row in enumerate(array)]
+
+
+def _open_array(path):
+    try:
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (IOError, OSError, ValueError, EOFError) as error:
+        raise ImageError("cannot read the array (%s)" % error, where=path, expected="an .npy file")
+    if not isinstance(array, np.ndarray):
+        raise ImageError("not a single array", where=path, expected="an .npy file", got="an .npz archive")
+    return array

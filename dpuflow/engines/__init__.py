@@ -1,0 +1,1 @@
+"""Engines run a network on this host; every one of them has the same interface."""

@@ -1,0 +1,160 @@
+"""The fast engine: LiteRT's int8 kernels where they are exact, NumPy for the rest.
+
+Consecutive layers that ``litert_layers`` accepts become one LiteRT model; every other layer runs
+on the reference kernels, and ``description`` names it with the reason. Before the first use in a
+process the kernels are tested on this CPU against the reference; if they differ the engine refuses.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from dpuflow.engines.base import Engine, engine_unavailable
+from dpuflow.engines.litert_layers import Emit, Segment, plan_layer
+from dpuflow.engines.reference import compute_node
+from dpuflow.ir.graph import Array, Graph, Node
+
+_KEPT_BATCH_SIZES = 4
+
+
+@dataclass(frozen=True)
+class LiteRTPart:
+    """A run of layers in one LiteRT model."""
+
+    nodes: tuple[Node, ...]
+    emits: tuple[Emit, ...]
+
+
+@dataclass(frozen=True)
+class NumPyPart:
+    """One layer on the reference kernels, and why."""
+
+    node: Node
+    reason: str
+
+
+def plan(graph: Graph) -> tuple[LiteRTPart | NumPyPart, ...]:
+    """Split a network into LiteRT runs and single NumPy layers, in order."""
+    parts: list[LiteRTPart | NumPyPart] = []
+    run: list[tuple[Node, Emit]] = []
+
+    def flush() -> None:
+        if run:
+            parts.append(LiteRTPart(tuple(node for node, _ in run), tuple(emit for _, emit in run)))
+            run.clear()
+
+    for node in graph.nodes:
+        if node.op in ("input", "const"):
+            continue
+        made = plan_layer(graph, node)
+        if isinstance(made, str):
+            flush()
+            parts.append(NumPyPart(node, made))
+        else:
+            run.append((node, made))
+    flush()
+    return tuple(parts)
+
+
+class _Model:
+    """One LiteRT part made ready: interpreters by batch size."""
+
+    def __init__(self, graph: Graph, part: LiteRTPart, wanted: Iterable[str], threads: int) -> None:
+        inside = {node.name for node in part.nodes}
+        self.inputs = list(dict.fromkeys(
+            name for node in part.nodes for name in node.inputs
+            if name not in inside and graph.by_name[name].data is None))
+        self.outputs = [node.name for node in part.nodes
+                        if node.name in set(wanted) or set(graph.users[node.name]) - inside]
+        self.outputs = self.outputs or [part.nodes[-1].name]
+        segment = Segment(graph)
+        for name in self.inputs:
+            segment.feature(graph.by_name[name])
+        for emit in part.emits:
+            emit(segment)
+        self.content = segment.writer.finish([segment.tensors[name] for name in self.inputs],
+                                             [segment.tensors[name] for name in self.outputs])
+        self.threads = threads
+        self.ready: dict[int, Any] = {}
+
+    def _interpreter(self, batch: int) -> Any:
+        if batch in self.ready:
+            return self.ready[batch]
+        from ai_edge_litert.interpreter import Interpreter
+
+        made = Interpreter(model_content=self.content, num_threads=self.threads)
+        for detail in made.get_input_details():
+            shape = [batch, *detail["shape"][1:]]
+            if list(detail["shape"]) != shape:
+                made.resize_tensor_input(detail["index"], shape)
+        made.allocate_tensors()
+        if len(self.ready) >= _KEPT_BATCH_SIZES:
+            self.ready.pop(next(iter(self.ready)))
+        entry = (made, [d["index"] for d in made.get_input_details()],
+                 [d["index"] for d in made.get_output_details()])
+        self.ready[batch] = entry
+        return entry
+
+    def run(self, values: dict[str, Array]) -> None:
+        """Fill in the outputs' values."""
+        interpreter, inputs, outputs = self._interpreter(values[self.inputs[0]].shape[0])
+        for index, name in zip(inputs, self.inputs, strict=True):
+            interpreter.set_tensor(index, values[name])
+        interpreter.invoke()
+        for index, name in zip(outputs, self.outputs, strict=True):
+            values[name] = interpreter.get_tensor(index)
+
+
+class FastEngine(Engine):
+    """LiteRT where exact, NumPy elsewhere; thread-safe, one run at a time."""
+
+    name = "fast"
+
+    def __init__(self, graph: Graph, threads: int | None = None, tested: bool = False) -> None:
+        super().__init__(graph)
+        if not tested:
+            from dpuflow.engines.selftest import self_test
+
+            self_test()
+        self.threads = threads or min(os.cpu_count() or 1, 8)
+        self.parts = plan(graph)
+        self.models: dict[tuple[str, ...], list[_Model | NumPyPart]] = {}
+        self.lock = threading.Lock()
+
+    @property
+    def description(self) -> str:
+        """What computes which layer, with the reason for each layer on NumPy."""
+        slow = [f"{part.node.name} ({part.reason})" for part in self.parts if isinstance(part, NumPyPart)]
+        return "fast: LiteRT int8 kernels" + (f"; NumPy: {', '.join(slow)}" if slow else "")
+
+    def _prepared(self, wanted: tuple[str, ...]) -> list[_Model | NumPyPart]:
+        if wanted not in self.models:
+            self.models[wanted] = [
+                part if isinstance(part, NumPyPart) else _Model(self.graph, part, wanted, self.threads)
+                for part in self.parts]
+        return self.models[wanted]
+
+    def compute(self, values: dict[str, Array], wanted: tuple[str, ...]) -> Mapping[str, Array]:
+        """Run the parts in order."""
+        with self.lock:
+            for node in self.graph.nodes:
+                if node.data is not None:
+                    values[node.name] = node.data
+            for part in self._prepared(wanted):
+                if isinstance(part, NumPyPart):
+                    values[part.node.name] = compute_node(self.graph, part.node, values)
+                else:
+                    part.run(values)
+        return values
+
+
+def require_litert() -> None:
+    """EngineError when LiteRT cannot be imported."""
+    try:
+        import ai_edge_litert.interpreter
+    except ImportError as error:
+        raise engine_unavailable("fast", f"LiteRT cannot be imported ({error})") from None
