@@ -3,15 +3,19 @@
 
     python board/run_dpu.py build/chars74k/compile picture.png folder 'glob*.jpg'
 
-Exit status: 0 all read, 1 an error or an unreadable picture, 2 wrong usage. Python 2.7 and 3.5+.
+Exit status: 0 all read, 1 an error or an unreadable picture, 2 wrong usage, 130 Ctrl-C. Python 2.7 and 3.5+.
 """
 from __future__ import print_function, division
 
 import argparse
+import errno
+import os
 import sys
+import traceback
 from collections import namedtuple
 
 from dpuedge import backends, manifest, session, show, sources
+from dpuedge.console import as_text, say
 from dpuedge.errors import DpuError
 
 PROGRAM = "run_dpu.py"
@@ -47,7 +51,10 @@ def parser():
 
 def _parse(argv):
     parse = parser()
-    options = parse.parse_args(argv)
+    options, late = parse.parse_known_args(argv)  # "MODEL --json IMAGE" leaves IMAGE over
+    if any(text.startswith("-") for text in late):
+        parse.error("unrecognized arguments: %s" % " ".join(late))
+    options.images = options.images + late
     if bool(options.images) == bool(options.input):
         parse.error("give pictures or --input, one of the two")
     return options
@@ -60,7 +67,7 @@ def run(options):
     work = (sources.rows(options.input, model.inputs[0]) if options.input
             else sources.pictures(options.images, model.preprocessing))
     if note:
-        show.say(sys.stderr, "%s: %s" % (PROGRAM, note))
+        say(sys.stderr, "%s: %s" % (PROGRAM, note))
     runners = [backend.open_runner(model, options.engine) for _ in range(min(options.threads, len(work)))]
     try:
         return _report(work, runners, Run(model, backend, runners[0].name, options))
@@ -77,7 +84,7 @@ def _report(work, runners, this_run):
     for result in session.predict_all(work, this_run.model, runners, this_run.options):
         if isinstance(result, session.Failure):
             failed += 1
-            show.say(sys.stderr, "%s: error: %s" % (PROGRAM, result.message))
+            say(sys.stderr, "%s: error: %s" % (PROGRAM, result.message))
             output.fail(result)
         else:
             output.add(result)
@@ -91,13 +98,21 @@ def main(argv=None):
     try:
         return 1 if run(options) else 0
     except DpuError as error:
-        message = error.__str__()
+        return _fail(error.__str__(), options.debug)
     except KeyboardInterrupt:
-        message = "interrupted"
-    if options.debug:
-        import traceback
+        _fail("interrupted", options.debug)
+        return 130
+    except (IOError, OSError) as error:
+        if error.errno != errno.EPIPE:
+            return _fail("%s" % error, options.debug)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader went away (| head)
+        return 1
+
+
+def _fail(message, debug):
+    if debug:
         traceback.print_exc()
-    show.say(sys.stderr, "%s: error: %s" % (PROGRAM, message))
+    say(sys.stderr, u"%s: error: %s" % (PROGRAM, as_text(message)))
     return 1
 
 

@@ -11,12 +11,16 @@ from collections import namedtuple
 from dpuedge import emulator
 from dpuedge.errors import BackendError
 
-Backend = namedtuple("Backend", "name emulated open_runner find_missing")
-Backend.__doc__ = """A way to run a model.
 
-``open_runner(model, engine)`` makes a runner, or is None where this version has none;
-``find_missing()`` lists what the back end lacks on this machine.
-"""
+class Backend(namedtuple("Backend", "name emulated open_runner find_missing")):
+    """A way to run a model.
+
+    ``open_runner(model, engine)`` makes a runner, or is None where this version has none;
+    ``find_missing()`` lists what the back end lacks on this machine.
+    """
+
+    __slots__ = ()
+
 
 LIBRARY_FOLDERS = ("/usr/local/lib", "/usr/lib", "/lib")  # where the DNNDK runtime is looked for
 

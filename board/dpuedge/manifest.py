@@ -12,7 +12,8 @@ import numbers
 import os
 from collections import namedtuple
 
-from dpuedge.errors import ManifestError
+from dpuedge import image
+from dpuedge.errors import ImageError, ManifestError
 
 SCHEMA = 1
 SUFFIX = ".xmodel"
@@ -20,16 +21,22 @@ TEXT = (str, type(u""))
 REBUILD = "compile the model again (make compile) and keep both files together"
 TAIL_OPS = ("softmax",)  # what the host can run behind the DPU
 
-Tensor = namedtuple("Tensor", "name shape fix_point")
-Tensor.__doc__ = "A boundary tensor: node name, NHWC shape of one image, position (value = int * 2**-fix_point)."
 
-Model = namedtuple("Model", "path sha256 name kernel tool inputs outputs cpu_tail preprocessing labels "
-                            "fake_class core")
-Model.__doc__ = """A checked model manifest and the model file it belongs to.
+class Tensor(namedtuple("Tensor", "name shape fix_point")):
+    """A boundary tensor: node name, NHWC shape of one image, position (value = int * 2**-fix_point)."""
 
-``labels`` name the real classes in output order; ``fake_class`` is the output index of the class
-"not one of them", or None. ``sha256`` is the digest of the model file at ``path``.
-"""
+    __slots__ = ()
+
+
+class Model(namedtuple("Model", "path sha256 name kernel tool inputs outputs cpu_tail preprocessing labels "
+                            "fake_class core")):
+    """A checked model manifest and the model file it belongs to.
+
+    ``labels`` name the real classes in output order; ``fake_class`` is the output index of the class
+    "not one of them", or None. ``sha256`` is the digest of the model file at ``path``.
+    """
+
+    __slots__ = ()
 
 
 def load(path):
@@ -165,11 +172,11 @@ def _tail(value, where):
 
 
 def _preprocessing(value, where):
-    value = _dict(value, where)
+    try:
+        image.check_spec(value)
+    except ImageError as error:
+        raise ManifestError(error.what, where=where, expected=error.expected, got=error.got, remedy=REBUILD)
     _get(value, "id", _text, where)
-    for key in ("height", "width", "channels"):
-        if _get(value, key, _int, where) < 1:
-            raise _wrong("%s.%s" % (where, key), "at least 1", value[key])
     return value
 
 

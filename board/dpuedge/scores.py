@@ -12,8 +12,11 @@ from collections import namedtuple
 
 import numpy as np
 
-Guess = namedtuple("Guess", "index label probability")
-Guess.__doc__ = "One class: its position among the real classes, its label, its probability."
+
+class Guess(namedtuple("Guess", "index label probability")):
+    """One class: its position among the real classes, its label, its probability."""
+
+    __slots__ = ()
 
 
 def softmax(logits):

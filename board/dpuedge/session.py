@@ -7,22 +7,34 @@ from collections import namedtuple
 import numpy as np
 
 from dpuedge import fixed, scores
+from dpuedge.console import as_text
 from dpuedge.errors import ImageError
 
 clock = getattr(time, "perf_counter", time.time)  # Python 2.7 has no perf_counter
 
 ROUNDINGS = {"round": "half_up", "trunc": "trunc"}  # trunc: what N2Cube and VART do with float input
 
-Times = namedtuple("Times", "pre_ms run_ms post_ms")
-Times.__doc__ = """Milliseconds of one image.
 
-``pre_ms`` reads, preprocesses and quantizes; ``run_ms`` is the back end alone, the median of the
-repetitions; ``post_ms`` makes probabilities of the logits.
-"""
-Prediction = namedtuple("Prediction", "name best p_real top logits times")
-Prediction.__doc__ = "One image's result; ``logits`` are the int8 values (C,) as the network gave them."
-Failure = namedtuple("Failure", "name message")
-Failure.__doc__ = "One source that could not be read, and why."
+class Times(namedtuple("Times", "pre_ms run_ms post_ms")):
+    """Milliseconds of one image.
+
+    ``pre_ms`` reads, preprocesses and quantizes; ``run_ms`` is the back end alone, the median of the
+    repetitions; ``post_ms`` makes probabilities of the logits.
+    """
+
+    __slots__ = ()
+
+
+class Prediction(namedtuple("Prediction", "name best p_real top logits times")):
+    """One image's result; ``logits`` are the int8 values (C,) as the network gave them."""
+
+    __slots__ = ()
+
+
+class Failure(namedtuple("Failure", "name message")):
+    """One source that could not be read, and why."""
+
+    __slots__ = ()
 
 
 def to_int8(values, tensor, rounding):
@@ -42,7 +54,7 @@ def predict(source, model, runner, options):
     try:
         image = to_int8(source.values(), model.inputs[0], options.quantize_input)
     except ImageError as error:
-        return Failure(source.name, error.__str__())
+        return Failure(source.name, as_text(error.__str__()))
     ready = clock()
     runs = [_timed(runner, image) for _ in range(options.repeat)]
     logits, ended = runs[0][0], clock()

@@ -6,16 +6,10 @@ import os
 
 import numpy as np
 
+from dpuedge.console import say
+
 SCHEMA = 1
 FILE_COLUMNS = 44  # longer names lose their start
-
-
-def say(stream, text):
-    """Write a line; what the stream's encoding cannot express is escaped, never an error."""
-    encoding = getattr(stream, "encoding", None) or "ascii"
-    line = (text + "\n").encode(encoding, "backslashreplace")
-    stream.write(line if str is bytes else line.decode(encoding))
-    stream.flush()
 
 
 def core_text(core):

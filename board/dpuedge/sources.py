@@ -9,7 +9,9 @@ import glob
 import os
 
 import numpy as np
+from numpy.lib.format import open_memmap
 
+from dpuedge.console import as_text
 from dpuedge.errors import ImageError
 
 EXTENSIONS = (".bmp", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
@@ -19,13 +21,14 @@ class Picture(object):
     """A picture file, read and preprocessed when its values are asked for."""
 
     def __init__(self, path, spec):
-        self.name = path
+        self.name = as_text(path)
+        self.path = path
         self.spec = spec
 
     def values(self):
         """Float32 (H, W, C) in the network's input scale; ImageError if it cannot be read."""
         from dpuedge import image  # brings OpenCV, which --input does not need
-        return image.preprocess(image.read_gray(self.name), self.spec)
+        return image.preprocess(image.read_gray(self.path), self.spec)
 
 
 class Row(object):
@@ -47,7 +50,7 @@ class Broken(object):
     """An argument that names nothing; it fails in its turn, the others are still read."""
 
     def __init__(self, name, error):
-        self.name = name
+        self.name = as_text(name)
         self.error = error
 
     def values(self):
@@ -98,14 +101,11 @@ def rows(path, tensor):
     if array.ndim != len(tensor.shape) or array.shape[1:] != tensor.shape[1:] or not len(array):
         raise ImageError("the array does not fit the network's input", where=path, got=array.shape,
                          expected=("N",) + tensor.shape[1:])
-    return [Row("%s[%d]" % (path, index), row) for index, row in enumerate(array)]
+    return [Row("%s[%d]" % (as_text(path), index), row) for index, row in enumerate(array)]
 
 
 def _open_array(path):
     try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
+        return open_memmap(path, mode="r")
     except (IOError, OSError, ValueError, EOFError) as error:
         raise ImageError("cannot read the array (%s)" % error, where=path, expected="an .npy file")
-    if not isinstance(array, np.ndarray):
-        raise ImageError("not a single array", where=path, expected="an .npy file", got="an .npz archive")
-    return array

@@ -1,1 +1,44 @@
 """Engines run a network on this host; every one of them has the same interface."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from dpuflow.engines.base import Engine
+from dpuflow.errors import ConfigError, EngineError
+from dpuflow.ir.graph import Graph
+
+
+def _reference(graph: Graph) -> Engine:
+    from dpuflow.engines.reference import ReferenceEngine
+
+    return ReferenceEngine(graph)
+
+
+def _fast(graph: Graph) -> Engine:
+    from dpuflow.engines.fast import FastEngine
+
+    return FastEngine(graph)
+
+
+# Imported on use: the fast engine's library is only loaded when it is asked for.
+ENGINES: dict[str, Callable[[Graph], Engine]] = {"reference": _reference, "fast": _fast}
+
+
+def open_engine(model: Graph | Path | str, engine: str = "fast") -> Engine:
+    """An engine for a quantized network, given as a graph or as a file of one."""
+    if engine not in ENGINES:
+        raise ConfigError("no such engine", where="--engine", got=engine, expected=" or ".join(ENGINES))
+    if not isinstance(model, Graph):
+        from dpuflow.model import load
+
+        loaded = load(model)
+        if not loaded.quantized:
+            raise EngineError("the graph is not quantized, so it has no bits to emulate", where=loaded.source,
+                              got=loaded.kind, remedy="run `decent_q quantize` on it first")
+        model = loaded.graph
+    return ENGINES[engine](model)
+
+
+__all__ = ["ENGINES", "Engine", "open_engine"]

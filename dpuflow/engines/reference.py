@@ -20,6 +20,8 @@ def compute_node(graph: Graph, node: Node, values: Mapping[str, Array]) -> Array
     operands = [(values[name], graph.by_name[name].fix) for name in node.inputs]
     if node.fix is not None and op.fixed is not None:
         return op.fixed([Fixed(value, fix.pos) for value, fix in operands if fix], node.attrs, node.fix)
+    if node.op == "float2fix" and node.fix is not None:
+        return fixed.quantize(operands[0][0], node.fix.pos, "half_up", node.fix.bits)
     floats = [fixed.dequantize(value, fix.pos) if fix else value for value, fix in operands]
     return op.float_(floats, node.attrs)
 

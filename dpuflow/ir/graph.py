@@ -44,6 +44,8 @@ class Node:
 
     ``op`` is a key of ``dpuflow.ops.OPS``; ``attrs`` an instance of that operator's attribute
     class; ``fix`` the position of an int8 output, None for float32; ``data`` a constant's value.
+    ``label`` is the name under which the vendor's tools know the layer, where passes renamed it:
+    that of the convolution, pool or dense operator itself.
     """
 
     name: str
@@ -53,6 +55,12 @@ class Node:
     shape: Shape = ()
     fix: Fix | None = None
     data: Array | None = None
+    label: str = ""
+
+    @property
+    def layer(self) -> str:
+        """The layer's name in the vendor's tools."""
+        return self.label or self.name
 
     def replace(self, **changes: Any) -> Node:
         """A copy with some fields changed."""

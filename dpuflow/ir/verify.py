@@ -41,7 +41,7 @@ def _check_operands(node: Node, seen: set[str]) -> None:
 def _check_types(node: Node, graph: Graph) -> None:
     if node.op == "const" and node.data is None:
         raise GraphError("a constant without data", where=f"node '{node.name}'")
-    if node.fix is None or node.op in ("input", "const"):
+    if node.fix is None or node.op in ("input", "const", "float2fix"):
         return
     if get_op(node.op).fixed is None:
         raise GraphError("this operator has no fixed-point form", where=f"node '{node.name}' ({node.op})",

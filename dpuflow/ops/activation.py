@@ -54,6 +54,21 @@ def nonlinear_requantize(acc: Array, acc_pos: int, nonlinear: str, out: Fix) -> 
     return fixed.requantize(acc, acc_pos, out.pos, out.bits)
 
 
+def _float_hard_sigmoid(operands: Sequence[Array], attrs: Any) -> Array:
+    """The DPU's: relu6(x + 3) * 2731 / 16384 (arithmetic specification, section 7.5)."""
+    x = np.clip(operands[0] + np.float32(3), np.float32(0), np.float32(6))
+    return np.asarray(x * np.float32(2731 / 16384), np.float32)
+
+
+def _fixed_hard_sigmoid(operands: Sequence[Fixed], attrs: Any, out: Fix) -> Array:
+    """max(0, (x + 3 * 2**i) * 2731) at position i + 14, then one rounding; its upper clip is saturation."""
+    (x,) = operands
+    up = max(0, -x.pos)
+    values, pos = fixed.shift_up(x.values, up), x.pos + up
+    acc = np.maximum((values + fixed.shift_up(3, pos)) * 2731, 0)
+    return fixed.requantize(acc, pos + 14, out.pos, out.bits)
+
+
 def _fixed_kernel(nonlinear: str) -> Any:
     def kernel(operands: Sequence[Fixed], attrs: Any, out: Fix) -> Array:
         (x,) = operands
@@ -81,5 +96,7 @@ OPS = (
                  Case((([-1, 1, 100], -3),), None, -2, [0, 2, 2]))),
     OpDef("leaky_relu", same_shape, _float_kernel("leaky_relu"), _fixed_kernel("leaky_relu"), LeakyAttrs,
           cases=(Case((([-64, 64, -128, -5], 0),), None, 0, [-6, 64, -13, -1]),)),
+    OpDef("hard_sigmoid", same_shape, _float_hard_sigmoid, _fixed_hard_sigmoid,
+          cases=(Case((([-13, -12, -8, 0, 5, 11, 12, 20], 2),), None, 7, [0, 0, 21, 64, 91, 123, 127, 127]),)),
     OpDef("softmax", same_shape, _softmax),
 )

@@ -124,6 +124,8 @@ OPS = (
     OpDef("const", _no_operands, _no_kernel, arity=(0, 0)),
     OpDef("identity", same_shape, _float_identity, _fixed_identity,
           cases=(Case((([3, -3], 1),), None, 0, [2, -1]),)),
+    # Float to int8 on the CPU, between two DPU parts; engines quantize it half up.
+    OpDef("float2fix", same_shape, _float_identity),
     OpDef("reshape", infer_reshape, _float_reshape, _fixed_reshape, ReshapeAttrs,
           cases=(Case((([[[1, 2], [3, 4]]], 0),), ReshapeAttrs((4,)), 0, [[1, 2, 3, 4]]),)),
     OpDef("concat", infer_concat, _float_concat, _fixed_concat, ConcatAttrs, (1, 4096),

@@ -14,9 +14,11 @@ from dpuflow.ir.graph import Graph
 from dpuflow.ir.verify import verify
 from dpuflow.passes.absorb_constants import absorb_constant_fixes
 from dpuflow.passes.absorb_fixes import absorb_fixes
+from dpuflow.passes.dense_to_conv import dense_to_conv
 from dpuflow.passes.drop_pool_scale import drop_pool_scale
 from dpuflow.passes.fuse_bias import fuse_bias
 from dpuflow.passes.fuse_nonlinear import fuse_leaky_maximum, fuse_nonlinear
+from dpuflow.passes.mean_to_pool import mean_to_pool
 from dpuflow.passes.prune import prune
 
 Pass = Callable[[Graph], Graph]
@@ -30,6 +32,13 @@ LOWER: tuple[Pass, ...] = (
     fuse_nonlinear,
     absorb_fixes,
     fuse_nonlinear,
+    prune,
+)
+
+# Quantized graph -> the forms that the DPU's engines have.
+FOR_DPU: tuple[Pass, ...] = (
+    mean_to_pool,
+    dense_to_conv,
     prune,
 )
 

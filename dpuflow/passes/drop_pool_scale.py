@@ -41,5 +41,5 @@ def drop_pool_scale(graph: Graph) -> Graph:
             raise GraphError("the scale after an average pool is not the DPU's", where=f"node '{node.name}'",
                              expected=f"{expected:.7g}", got=f"{scale:.7g}")
         replaced[pool.name] = None
-        replaced[node.name] = pool.replace(name=node.name)
+        replaced[node.name] = pool.replace(name=node.name, label=pool.layer)
     return rebuild(graph, replaced, {})

@@ -27,5 +27,6 @@ def fuse_bias(graph: Graph) -> Graph:
         if (compute.op in COMPUTE and len(compute.inputs) == 2 and bias.op == "const"
                 and only_reader(graph, compute.name)):
             replaced[compute.name] = None
-            replaced[node.name] = compute.replace(name=node.name, inputs=(*compute.inputs, bias.name))
+            replaced[node.name] = compute.replace(
+                name=node.name, inputs=(*compute.inputs, bias.name), label=compute.layer)
     return rebuild(graph, replaced, {})

@@ -39,7 +39,7 @@ def fuse_nonlinear(graph: Graph) -> Graph:
         if producer.name not in replaced and _can_fuse(graph, node, producer):
             attrs = dataclasses.replace(producer.attrs, nonlinear=node.op)
             replaced[producer.name] = None
-            replaced[node.name] = producer.replace(name=node.name, attrs=attrs, fix=node.fix)
+            replaced[node.name] = producer.replace(name=node.name, attrs=attrs, fix=node.fix, label=producer.layer)
     return rebuild(graph, replaced, {})
 
 

@@ -8,10 +8,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+import numpy as np
+
+from dpuflow.engines.evaluate import evaluate
+from dpuflow.errors import QuantizeError
 from dpuflow.formats.graphdef import TFGraph, TFNode
 from dpuflow.formats.tf_import import import_tf
+from dpuflow.ir.graph import Array
 from dpuflow.quant.adjust import adjust_positions
-from dpuflow.quant.calibrate import Batches, calibrate
+from dpuflow.quant.calibrate import Batches, calibrate, check_batch
 from dpuflow.quant.config import QuantizeConfig
 from dpuflow.quant.deploy import deploy_graph
 from dpuflow.quant.insert import Placement, insert_fix_neurons, place_fix_neurons
@@ -24,7 +29,7 @@ from dpuflow.quant.optimise import (
     split_shared_constants,
 )
 from dpuflow.quant.order import topological
-from dpuflow.quant.partition import Partition, merge, partition
+from dpuflow.quant.partition import Partition, check_nodes, merge, partition
 from dpuflow.quant.simulate_dpu import mean_to_average_pool, scale_average_pools, set_leaky_slope
 
 Step = Callable[[TFGraph, QuantizeConfig], TFGraph]
@@ -60,10 +65,16 @@ class Quantized:
     positions: Mapping[str, int]
 
 
-def check_float_graph(graph: TFGraph, config: QuantizeConfig) -> None:
-    """GraphError or UnsupportedOp if the network between inputs and outputs cannot be run."""
-    cut = partition(graph, config)
-    import_tf(cut.main, config.output_nodes, config.shapes)
+def check_float_graph(graph: TFGraph, config: QuantizeConfig, batch: Mapping[str, Array]) -> None:
+    """Run the float network once; GraphError, UnsupportedOp or QuantizeError if it cannot be run."""
+    check_nodes(graph, config)
+    network = import_tf(graph, config.output_nodes, config.shapes)
+    arrays = check_batch(batch, [node.name for node in graph.placeholders], 0)
+    results = evaluate(network, {node.name: arrays[node.name][:1] for node in network.inputs})
+    for name, value in results.items():
+        if not np.isfinite(value).all():
+            raise QuantizeError("the float network yields NaN or infinity", where=f"node '{name}'",
+                                remedy="check the frozen weights and the preprocessing")
 
 
 def prepare(graph: TFGraph, config: QuantizeConfig) -> Prepared:

@@ -1,0 +1,37 @@
+"""Reading and writing ``.npy`` and ``.npz`` files with messages a user can act on."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from dpuflow.artifact import atomic_path
+from dpuflow.errors import DataError
+from dpuflow.formats.graphdef import read_bytes
+from dpuflow.ir.graph import Array
+
+
+def read_arrays(path: Path | str) -> Array | dict[str, Array]:
+    """The array of a ``.npy`` file, or the arrays of a ``.npz`` by name; DataError otherwise."""
+    path = Path(path)
+    read_bytes(path) if not path.exists() or path.is_dir() or path.stat().st_size == 0 else None
+    try:
+        loaded = np.load(path, allow_pickle=False)
+        if isinstance(loaded, np.ndarray):
+            return loaded
+        with loaded:
+            return {name: loaded[name] for name in loaded.files}
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, KeyError) as error:
+        raise DataError(f"not a readable array file ({error})", where=path, expected=".npy or .npz",
+                        remedy="write it with numpy.save") from None
+
+
+def write_arrays(path: Path | str, arrays: Mapping[str, Array]) -> None:
+    """A ``.npz`` file with one array per name, as a whole or not at all. Names may hold slashes."""
+    with atomic_path(Path(path)) as temporary, zipfile.ZipFile(temporary, "w") as archive:
+        for name, array in arrays.items():
+            with archive.open(zipfile.ZipInfo(f"{name}.npy", (1980, 1, 1, 0, 0, 0)), "w", force_zip64=True) as stream:
+                np.lib.format.write_array(stream, np.asanyarray(array), allow_pickle=False)

@@ -1,0 +1,79 @@
+"""``dpuflow compile``: a quantized file to an ``.xmodel`` for a core, with everything beside it."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from dpuflow.artifact import atomic_path, file_digest
+from dpuflow.compiler.compiled import Compiled
+from dpuflow.compiler.console import kernel_table
+from dpuflow.compiler.driver import compile_graph, estimate_compiled
+from dpuflow.compiler.manifest import model_manifest
+from dpuflow.compiler.xmodel import to_xir
+from dpuflow.errors import ConfigError, EngineError
+from dpuflow.formats.graphdef import read_bytes
+from dpuflow.formats.xir import serialize_xmodel
+from dpuflow.model import load
+from dpuflow.target.report import estimate_json
+from dpuflow.target.select import find_target
+
+
+def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> argparse.ArgumentParser:
+    """The command's options."""
+    parser = commands.add_parser("compile", help="compile a quantized file for a core")
+    parser.add_argument("file", metavar="FILE", help="deploy_model.pb, quantize_eval_model.pb or .xmodel")
+    parser.add_argument("--target", default="zedboard", help="board, target name, 0x fingerprint, .dcf or arch.json")
+    parser.add_argument("-o", "--output", required=True, metavar="OUT.xmodel")
+    parser.add_argument("--info", metavar="FILE.json", help="labels, fake_class and preprocessing for the manifest")
+    parser.add_argument("--mhz", type=float, help="DPU clock of the estimate (default: the board's)")
+    return parser
+
+
+def read_info(path: str | None) -> Mapping[str, Any]:
+    """Labels and preprocessing from a JSON file (a stage manifest or its ``info`` part)."""
+    if path is None:
+        return {}
+    try:
+        fields = json.loads(read_bytes(path))
+    except ValueError as error:
+        raise ConfigError(f"not JSON ({error})", where=path) from None
+    if not isinstance(fields, dict):
+        raise ConfigError("not a JSON object", where=path)
+    info = fields.get("info", fields)
+    return info if isinstance(info, dict) else {}
+
+
+def compile_file(path: str, target: str, name: str) -> Compiled:
+    """Load, check and compile a file."""
+    model = load(path)
+    if not model.quantized:
+        raise EngineError("the graph is not quantized", where=path, got=model.kind,
+                          remedy="run `decent_q quantize` on it first")
+    return compile_graph(model.graph, find_target(target), name)
+
+
+def write_compiled(compiled: Compiled, output: Path, info: Mapping[str, Any], mhz: float | None = None) -> None:
+    """The xmodel, and beside it the manifest ``<stem>.json`` and ``estimate.json``; all or none."""
+    manifest_path, estimate_path = output.with_suffix(".json"), output.with_name("estimate.json")
+    with (atomic_path(output) as xmodel, atomic_path(manifest_path) as manifest,
+          atomic_path(estimate_path) as estimate):
+        xmodel.write_bytes(serialize_xmodel(to_xir(compiled)))
+        fields = model_manifest(compiled, {output.name: file_digest(xmodel)}, info)
+        manifest.write_text(json.dumps(fields, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+        predicted = estimate_json(estimate_compiled(compiled, mhz), compiled.core)
+        estimate.write_text(json.dumps(predicted, indent=1) + "\n", encoding="utf-8")
+
+
+def run(options: argparse.Namespace) -> None:
+    """Compile and print the kernel table."""
+    output = Path(options.output)
+    if output.suffix != ".xmodel":
+        raise ConfigError("the output must be an .xmodel", where="--output", got=output.name)
+    compiled = compile_file(options.file, options.target, output.stem)
+    write_compiled(compiled, output, read_info(options.info), options.mhz)
+    print(kernel_table(compiled), end="")
+    print(f"wrote {output} (virtual: emulation and performance model only)")

@@ -1,0 +1,64 @@
+"""``dnnc``: DNNDK's compiler command (board specification, section 1.1).
+
+It writes ``<net>.xmodel`` with its manifest where the vendor's tool writes ELF files: silicon runs
+only the vendor's code.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from dpuflow.cli.common import add_debug, run_command
+from dpuflow.errors import ConfigError
+
+
+def _parser() -> argparse.ArgumentParser:
+    from dpuflow import __version__
+
+    parser = argparse.ArgumentParser(prog="dnnc", allow_abbrev=False,
+                                     description="Compile a deploy graph into kernels for DPU and CPU.")
+    add = parser.add_argument
+    add("--version", action="version", version=f"dnnc (dpuflow {__version__})")
+    add("--parser", default="tensorflow", choices=("tensorflow", "caffe"))
+    add("--frozen_pb", default="", help="deploy_model.pb")
+    add("--prototxt", default="", help=argparse.SUPPRESS)
+    add("--caffemodel", default="", help=argparse.SUPPRESS)
+    add("--dcf", default="", help="DPU configuration file of the board")
+    add("--target", default="", help="instead of --dcf: zedboard, a target name, 0x fingerprint, arch.json")
+    add("--cpu_arch", default="arm32", choices=("arm32", "arm64"))
+    add("--mode", default="normal", choices=("normal", "debug"))
+    add("--output_dir", default=".")
+    add("--net_name", default="", help="stem of the kernel names")
+    add("--save_kernel", action="store_true", help="also write the kernel table as text")
+    add("--info", default=None, help="JSON file with labels and preprocessing for the model manifest")
+    add_debug(parser)
+    return parser
+
+
+def run(options: argparse.Namespace) -> None:
+    """Compile, write, print the kernel table."""
+    from dpuflow.artifact import atomic_path
+    from dpuflow.cli.compile import compile_file, read_info, write_compiled
+    from dpuflow.compiler.console import kernel_table
+
+    if options.parser == "caffe" or options.prototxt or options.caffemodel:
+        raise ConfigError("caffe models cannot be read", where="--parser", expected="tensorflow")
+    if not options.frozen_pb or not options.net_name:
+        raise ConfigError("an option is missing", expected="--frozen_pb and --net_name")
+    if bool(options.dcf) == bool(options.target):
+        raise ConfigError("give the core once", expected="--dcf FILE or --target NAME")
+    compiled = compile_file(options.frozen_pb, options.dcf or options.target, options.net_name)
+    output = Path(options.output_dir) / f"{options.net_name}.xmodel"
+    write_compiled(compiled, output, read_info(options.info))
+    table = kernel_table(compiled)
+    if options.save_kernel:
+        with atomic_path(output.with_name(f"{options.net_name}_kernel.txt")) as path:
+            path.write_text(table, encoding="utf-8")
+    print(table, end="")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit code."""
+    return run_command("dnnc", run, _parser().parse_args(argv))

@@ -1,0 +1,58 @@
+"""``dpuflow emulate``: run a quantized or compiled file on this host, bit for bit."""
+
+from __future__ import annotations
+
+import argparse
+import time
+
+from dpuflow.arrays import read_arrays, write_arrays
+from dpuflow.engines import ENGINES, open_engine
+from dpuflow.ir.graph import Graph
+
+
+def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> argparse.ArgumentParser:
+    """The command's options."""
+    parser = commands.add_parser("emulate", help="run a quantized or compiled file, bit for bit")
+    parser.add_argument("file", metavar="FILE", help=".xmodel, deploy_model.pb or quantize_eval_model.pb")
+    parser.add_argument("--input", required=True, metavar="IN.npy",
+                        help="NHWC float32 in the network's own scale, or int8 with --int8; .npz for several inputs")
+    parser.add_argument("--output", required=True, metavar="OUT.npz", help="one array per output, by node name")
+    parser.add_argument("--engine", default="fast", choices=tuple(ENGINES))
+    parser.add_argument("--all-tensors", action="store_true", help="write every tensor, not only the outputs")
+    parser.add_argument("--int8", action="store_true", help="take and give the integers themselves")
+    parser.add_argument("--input-mode", default="quantizer", choices=("quantizer", "runtime"),
+                        help="float input: round half up as the quantizer, or truncate as board runtimes do")
+    return parser
+
+
+def tensor_names(graph: Graph) -> tuple[str, ...]:
+    """Every tensor that the network computes, inputs included."""
+    return tuple(node.name for node in graph.nodes if node.data is None)
+
+
+def run(options: argparse.Namespace) -> None:
+    """Emulate and write the outputs."""
+    arrays = read_arrays(options.input)
+    engine = open_engine(options.file, options.engine)
+    wanted = tensor_names(engine.graph) if options.all_tensors else engine.graph.outputs
+    if options.int8:
+        arrays = _integers(arrays, options.input)
+    started = time.perf_counter()
+    results = engine.run(arrays, wanted, options.int8, options.input_mode)
+    seconds = time.perf_counter() - started
+    write_arrays(options.output, results)
+    batch = len(next(iter(results.values())))
+    print(f"emulated {batch} image(s) in {seconds * 1e3:.1f} ms on this host ({engine.description})")
+    print(f"wrote {len(results)} array(s) to {options.output}")
+
+
+def _integers(arrays: object, where: str) -> object:
+    import numpy as np
+
+    from dpuflow.errors import DataError
+
+    for array in arrays.values() if isinstance(arrays, dict) else [arrays]:
+        if array.dtype != np.int8:
+            raise DataError("--int8 takes integers", where=where, expected="int8", got=array.dtype,
+                            remedy="leave out --int8 for float input")
+    return arrays

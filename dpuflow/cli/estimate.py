@@ -1,0 +1,34 @@
+"""``dpuflow estimate``: the predicted time on a core, layer by layer."""
+
+from __future__ import annotations
+
+import argparse
+import json
+
+from dpuflow.compiler.driver import estimate_network
+from dpuflow.errors import ConfigError
+from dpuflow.model import load
+from dpuflow.target.report import estimate_json, estimate_table
+from dpuflow.target.select import find_target
+
+
+def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> argparse.ArgumentParser:
+    """The command's options."""
+    parser = commands.add_parser("estimate", help="predict the time on a core, layer by layer")
+    parser.add_argument("file", metavar="FILE", help="a quantized file, or a frozen float .pb")
+    parser.add_argument("--target", default="zedboard", help="board, target name, 0x fingerprint, .dcf or arch.json")
+    parser.add_argument("--mhz", type=float, help="DPU clock (default: the board's)")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    return parser
+
+
+def run(options: argparse.Namespace) -> None:
+    """Print the prediction."""
+    if options.mhz is not None and not 1 <= options.mhz <= 2000:
+        raise ConfigError("not a plausible clock", where="--mhz", got=options.mhz, expected="1 to 2000")
+    core = find_target(options.target)
+    result = estimate_network(load(options.file), core, options.mhz)
+    if options.json:
+        print(json.dumps(estimate_json(result, core), indent=1))
+    else:
+        print(estimate_table(result, core), end="")

@@ -1,0 +1,49 @@
+"""Compile a quantized network for a core."""
+
+from __future__ import annotations
+
+from dpuflow.compiler.compiled import Compiled
+from dpuflow.compiler.partition import kernels, place_all
+from dpuflow.errors import CompileError
+from dpuflow.ir.graph import Graph
+from dpuflow.model import Model
+from dpuflow.passes import FOR_DPU, run_passes
+from dpuflow.passes.as_if_quantized import as_if_quantized
+from dpuflow.target.arch import Core
+from dpuflow.target.performance import Estimate, estimate
+from dpuflow.target.work import LayerWork, MoveWork
+
+
+def compile_graph(graph: Graph, core: Core, name: str) -> Compiled:
+    """Bring a quantized graph into the DPU's forms and split it into kernels.
+
+    CompileError when not a single layer runs on the DPU; every layer that goes to the CPU is
+    recorded with its reason.
+    """
+    lowered = run_passes(graph, FOR_DPU)
+    placements = place_all(lowered, core)
+    if not any(placement.device == "DPU" for placement in placements):
+        first = placements[0] if placements else None
+        raise CompileError("no layer of the network can run on the DPU", where=name,
+                           got=f"{first.node.name}: {first.reason}" if first else "an empty network",
+                           remedy="quantize the network first; `dpuflow inspect` lists every layer")
+    reasons = {p.node.name: p.reason for p in placements if p.device == "CPU"}
+    return Compiled(name, lowered, kernels(lowered, placements, name), core, reasons)
+
+
+def layer_works(compiled: Compiled) -> tuple[LayerWork, ...]:
+    """The work of every layer that a DPU engine computes, in order."""
+    placements = {p.node.name: p for p in place_all(compiled.graph, compiled.core)}
+    works = (placements[name].work for kernel in compiled.dpu_kernels for name in kernel.nodes)
+    return tuple(work for work in works if work is not None and not isinstance(work, MoveWork))
+
+
+def estimate_compiled(compiled: Compiled, clock_mhz: float | None = None) -> Estimate:
+    """The predicted time of the DPU's layers; CPU layers are not counted."""
+    return estimate(layer_works(compiled), compiled.core, clock_mhz)
+
+
+def estimate_network(model: Model, core: Core, clock_mhz: float | None = None) -> Estimate:
+    """The predicted time of a model file; a float network is taken as if quantized."""
+    graph = model.graph if model.quantized else as_if_quantized(model.graph)
+    return estimate_compiled(compile_graph(graph, core, graph.name), clock_mhz)

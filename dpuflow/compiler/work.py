@@ -1,0 +1,75 @@
+"""A graph node as work for a core's engines, or the reason why no engine does it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from dpuflow.ir.graph import Graph, Node, Shape
+from dpuflow.target.work import ConvWork, EltwiseWork, LayerWork, MoveWork, PoolWork
+
+
+def _map(shape: Shape) -> tuple[int, int, int]:
+    """A tensor as (height, width, channels); one of two dimensions is a map of one pixel."""
+    return (shape[1], shape[2], shape[3]) if len(shape) == 4 else (1, 1, shape[-1])
+
+
+def _pos(node: Node) -> int:
+    assert node.fix is not None
+    return node.fix.pos
+
+
+def _conv(graph: Graph, node: Node) -> LayerWork | str:
+    operands = graph.operands(node)
+    x, weights = operands[0], operands[1]
+    if weights.data is None or (len(operands) > 2 and operands[2].data is None):
+        return "its weights are computed, not constant"
+    acc_pos = _pos(x) + _pos(weights)
+    depthwise = node.op == "depthwise_conv2d"
+    if depthwise and weights.shape[3] != 1:
+        return f"depthwise with channel multiplier {weights.shape[3]}: the DPU does 1"
+    return ConvWork(
+        node.layer, _map(x.shape), _map(node.shape), (weights.shape[0], weights.shape[1]),
+        node.attrs.stride, node.attrs.dilation, tuple(node.attrs.padding), node.attrs.groups, depthwise,
+        node.attrs.nonlinear, acc_pos - _pos(node), acc_pos - _pos(operands[2]) if len(operands) > 2 else None,
+        first=x.op == "input")
+
+
+def _pool(graph: Graph, node: Node) -> LayerWork | str:
+    (x,) = graph.operands(node)
+    kind = "max" if node.op == "max_pool" else "avg"
+    return PoolWork(node.layer, _map(x.shape), _map(node.shape), node.attrs.kernel, node.attrs.stride,
+                    tuple(node.attrs.padding), kind)
+
+
+def _eltwise(graph: Graph, node: Node) -> LayerWork | str:
+    operands = graph.operands(node)
+    if any(operand.shape != node.shape for operand in operands):
+        return "its operands have different shapes"
+    positions = [_pos(operand) for operand in operands]
+    return EltwiseWork(node.layer, _map(operands[0].shape), _map(node.shape), node.op, len(operands),
+                       node.attrs.nonlinear, max(positions) - min(positions), min(positions) - _pos(node))
+
+
+def _move(graph: Graph, node: Node) -> LayerWork | str:
+    operands = graph.operands(node)
+    equal = all(operand.fix == node.fix for operand in operands)
+    return MoveWork(node.layer, _map(operands[0].shape), _map(node.shape), equal)
+
+
+_WORK: Mapping[str, Callable[[Graph, Node], LayerWork | str]] = {
+    "conv2d": _conv, "depthwise_conv2d": _conv, "max_pool": _pool, "avg_pool": _pool, "add": _eltwise,
+    "mul": _eltwise, "reshape": _move, "concat": _move,
+}
+
+
+def node_work(graph: Graph, node: Node) -> LayerWork | str:
+    """What an engine would do for a node, or in words why none can."""
+    if node.fix is None:
+        return "it computes in float"
+    if node.fix.bits != 8:
+        return f"it is {node.fix.bits} bits wide: the DPU is 8-bit only"
+    if any(operand.fix is None for operand in graph.operands(node)):
+        return "it reads a float tensor"
+    if node.op not in _WORK:
+        return f"the DPU has no {node.op}"
+    return _WORK[node.op](graph, node)

@@ -1,0 +1,1 @@
+"""Data sets for training, calibration and evaluation, as gray pictures with labels."""

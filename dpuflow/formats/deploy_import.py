@@ -1,0 +1,155 @@
+"""``deploy_model.pb`` to a quantized graph (quantizer specification, section 8).
+
+Compute nodes carry their parameters and positions as attributes; other nodes carry ``ipos`` and
+``opos``. Nodes without ``opos`` are float and run on the CPU.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from dpuedge import fixed
+
+from dpuflow.errors import GraphError, UnsupportedOp
+from dpuflow.formats.graphdef import TFGraph, TFNode
+from dpuflow.formats.tf_import import conv_attrs, mean_attrs, needed_nodes, pool_attrs, reshape_attrs
+from dpuflow.formats.tf_values import TShape
+from dpuflow.ir.graph import Array, Fix, Graph, Node, Shape, const
+from dpuflow.ir.verify import output_shape, verify
+from dpuflow.ops.activation import LeakyAttrs
+from dpuflow.ops.conv import DenseAttrs
+from dpuflow.ops.elementwise import EltwiseAttrs
+from dpuflow.ops.movement import ConcatAttrs, PadAttrs
+from dpuflow.passes import run_passes
+from dpuflow.passes.fuse_nonlinear import fuse_nonlinear
+
+
+def _fix(node: TFNode, key: str) -> Fix | None:
+    value = node.get(key)
+    if value is None:
+        return None
+    if not isinstance(value, tuple) or len(value) != 2:
+        raise GraphError(f"malformed position attribute '{key}'", where=f"node '{node.name}'", got=value,
+                         expected="[bits, position]")
+    bits, pos = int(value[0]), int(value[1])
+    if not 2 <= bits <= 16 or not -64 <= pos <= fixed.ALL_ZERO_POS:
+        raise GraphError(f"impossible position '{key}'", where=f"node '{node.name}'", got=value)
+    return Fix(pos, bits)
+
+
+class _Importer:
+    def __init__(self, graph: TFGraph) -> None:
+        self.graph = graph
+        self.nodes: dict[str, Node] = {}
+
+    def operands(self, node: TFNode) -> list[Node]:
+        return [self.nodes[name] for name in node.operands]
+
+    def parameter(self, node: TFNode, key: str, position: str) -> Node:
+        """A weight or bias attribute as an int8 constant; its floats already lie on the grid."""
+        fix = _fix(node, position)
+        if fix is None:
+            raise GraphError(f"the tensor '{key}' has no position '{position}'", where=f"node '{node.name}'")
+        if fix.pos == fixed.ALL_ZERO_POS:
+            fix = Fix(0, fix.bits)
+        data = fixed.quantize(node.tensor(key), fix.pos, "half_away", fix.bits)
+        made = const(f"{node.name}/{key}", data, fix)
+        self.nodes[made.name] = made
+        return made
+
+    def emit(self, node: TFNode, op: str, operands: Iterable[Node], attrs: Any = None) -> None:
+        operands = tuple(operands)
+        fix = _fix(node, "opos")
+        made = Node(node.name, op, tuple(operand.name for operand in operands), fix=fix)
+        if attrs is not None:
+            made = made.replace(attrs=attrs)
+        shapes = {operand.name: operand.shape for operand in operands}
+        self.nodes[node.name] = made.replace(shape=output_shape(made, shapes))
+
+
+def _placeholder(importer: _Importer, node: TFNode) -> None:
+    dims = node.get("shape", TShape(None)).dims
+    if not dims or any(size < 1 for size in dims[1:]):
+        raise GraphError("the input has no static shape", where=f"node '{node.name}'", got=dims)
+    importer.nodes[node.name] = Node(node.name, "input", shape=(1, *dims[1:]), fix=_fix(node, "opos"))
+
+
+def _compute(op: str, attrs: Callable[[TFNode, Shape, Shape], Any]) -> Converter:
+    def convert(importer: _Importer, node: TFNode) -> None:
+        (x,) = importer.operands(node)
+        operands = [x, importer.parameter(node, "weights", "wpos")]
+        if "bias" in node.attrs:
+            operands.append(importer.parameter(node, "bias", "bpos"))
+        importer.emit(node, op, operands, attrs(node, x.shape, operands[1].shape))
+    return convert
+
+
+def _simple(op: str, attrs: Callable[[TFNode, list[Node]], Any] = lambda node, operands: None) -> Converter:
+    def convert(importer: _Importer, node: TFNode) -> None:
+        operands = importer.operands(node)
+        importer.emit(node, op, operands, attrs(node, operands))
+    return convert
+
+
+def _squeeze(importer: _Importer, node: TFNode) -> None:
+    from dpuflow.ops.movement import ReshapeAttrs
+
+    (x,) = importer.operands(node)
+    axes = {int(axis) % len(x.shape) for axis in node.get("squeeze_dims", ())}
+    axes = axes or {axis for axis in range(1, len(x.shape)) if x.shape[axis] == 1}
+    importer.emit(node, "reshape", (x,), ReshapeAttrs(
+        tuple(size for axis, size in enumerate(x.shape) if axis and axis not in axes)))
+
+
+def _pads(value: Array) -> PadAttrs:
+    return PadAttrs(tuple((int(before), int(after)) for before, after in value.reshape(-1, 2)))
+
+
+Converter = Callable[[_Importer, TFNode], None]
+
+CONVERTERS: Mapping[str, Converter] = {
+    "Placeholder": _placeholder,
+    "Conv2D": _compute("conv2d", conv_attrs),
+    "DepthwiseConv2dNative": _compute("depthwise_conv2d", conv_attrs),
+    "MatMul": _compute("dense", lambda node, x, weights: DenseAttrs()),
+    "Relu": _simple("relu"),
+    "Relu6": _simple("relu6"),
+    "LeakyReLU": _simple("leaky_relu", lambda node, operands: LeakyAttrs()),
+    "MaxPool": _simple("max_pool", lambda node, operands: pool_attrs(node, operands[0].shape)),
+    "AvgPool": _simple("avg_pool", lambda node, operands: pool_attrs(node, operands[0].shape)),
+    "Mean": _simple("mean", lambda node, operands: mean_attrs(
+        node, node.tensor("reduction_indices"), len(operands[0].shape))),
+    "Add": _simple("add", lambda node, operands: EltwiseAttrs()),
+    "AddN": _simple("add", lambda node, operands: EltwiseAttrs()),
+    "Mul": _simple("mul", lambda node, operands: EltwiseAttrs()),
+    "Concat": _simple("concat", lambda node, operands: ConcatAttrs(
+        int(node.tensor("axis")) % len(operands[0].shape))),
+    "ConcatV2": _simple("concat", lambda node, operands: ConcatAttrs(
+        int(node.tensor("axis")) % len(operands[0].shape))),
+    "Pad": _simple("pad", lambda node, operands: _pads(node.tensor("paddings"))),
+    "Reshape": _simple("reshape", lambda node, operands: reshape_attrs(
+        node, node.tensor("shape"), operands[0].shape)),
+    "Squeeze": _squeeze,
+    "Softmax": _simple("softmax"),
+}
+
+
+def is_deploy(graph: TFGraph) -> bool:
+    """Whether a GraphDef is a deploy graph: positions as attributes, no FixNeurons."""
+    return any("opos" in node.attrs for node in graph.nodes) and all(
+        node.op != "FixNeuron" for node in graph.nodes)
+
+
+def import_deploy(graph: TFGraph, name: str = "graph") -> Graph:
+    """The quantized graph; its outputs are the nodes that nobody reads."""
+    outputs = tuple(node.name for node in graph.sinks)
+    importer = _Importer(graph)
+    for node in needed_nodes(graph, outputs):
+        if node.op not in CONVERTERS:
+            raise UnsupportedOp(f"unsupported operator {node.op} in a deploy graph", where=f"node '{node.name}'")
+        try:
+            CONVERTERS[node.op](importer, node)
+        except (KeyError, ValueError, TypeError, IndexError) as error:
+            raise GraphError(f"malformed node ({error})", where=f"node '{node.name}' ({node.op})") from None
+    return run_passes(verify(Graph(name, tuple(importer.nodes.values()), outputs)), (fuse_nonlinear,))

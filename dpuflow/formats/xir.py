@@ -1,0 +1,238 @@
+"""XIR graphs as plain immutable data, and their ``.xmodel`` files (xmodel specification, 1 and 2)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from dpuflow.artifact import atomic_path
+from dpuflow.errors import FormatError, GraphError
+from dpuflow.formats import xir_proto
+from dpuflow.formats.graphdef import read_bytes
+from dpuflow.formats.protobuf import parse, serialize
+
+# Tensor.data_type by number (xmodel specification, section 1).
+DATA_TYPES = ("INT", "UINT", "XINT", "XUINT", "FLOAT", "BFLOAT", "UNKNOWN")
+
+
+@dataclass(frozen=True)
+class XValue:
+    """An attribute with its exact XIR type, such as ("int32_vec", (3, 3))."""
+
+    kind: str
+    value: Any
+
+
+@dataclass(frozen=True)
+class XTensor:
+    """An operator's output: name, dimensions, type and attributes."""
+
+    name: str
+    dims: tuple[int, ...]
+    data_type: str
+    bits: int
+    attrs: Mapping[str, XValue] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class XOp:
+    """One operator; ``args`` name operators, not tensors."""
+
+    name: str
+    type: str
+    args: Mapping[str, tuple[str, ...]]
+    attrs: Mapping[str, XValue]
+    tensor: XTensor
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """An attribute's value without its type."""
+        return self.attrs[key].value if key in self.attrs else default
+
+
+@dataclass(frozen=True)
+class XSubgraph:
+    """A subgraph: either operators (a leaf) or children."""
+
+    name: str
+    ops: tuple[str, ...] = ()
+    attrs: Mapping[str, XValue] = field(default_factory=dict)
+    children: tuple[XSubgraph, ...] = ()
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """An attribute's value without its type."""
+        return self.attrs[key].value if key in self.attrs else default
+
+    def leaves(self) -> Iterator[XSubgraph]:
+        """All leaves below, this one included."""
+        if not self.children:
+            yield self
+        for child in self.children:
+            yield from child.leaves()
+
+
+@dataclass(frozen=True)
+class XGraph:
+    """A whole file."""
+
+    name: str
+    ops: tuple[XOp, ...]
+    root: XSubgraph | None = None
+    attrs: Mapping[str, XValue] = field(default_factory=dict)
+
+    @cached_property
+    def by_name(self) -> Mapping[str, XOp]:
+        """Every operator under its name."""
+        return {op.name: op for op in self.ops}
+
+    @property
+    def dpu_subgraphs(self) -> tuple[XSubgraph, ...]:
+        """The children of the root that run on the DPU."""
+        children = self.root.children if self.root else ()
+        return tuple(child for child in children if str(child.get("device", "")).upper() == "DPU")
+
+
+def _decode(message: Any) -> XValue:
+    kind = message.WhichOneof("value")
+    if kind is None:
+        return XValue("none", None)
+    name, value = kind.removesuffix("_value"), getattr(message, kind)
+    if name == "bytes":
+        return XValue(name, value.value)
+    if name == "bytes_vec":
+        return XValue(name, tuple(item.value for item in value.value))
+    if name.startswith("map_"):
+        return XValue(name, {key: _map_item(name, item) for key, item in sorted(value.value.items())})
+    if name.endswith("_vec"):
+        return XValue(name, tuple(value.value))
+    return XValue(name, value)
+
+
+def _map_item(name: str, item: Any) -> Any:
+    if name == "map_string_2_bytes":
+        return item.value
+    return tuple(item.value) if name.endswith("_vec") else item
+
+
+def _encode(value: XValue, message: Any) -> None:
+    name = f"{value.kind}_value"
+    if value.kind == "none":
+        return
+    if value.kind == "bytes":
+        message.bytes_value.value = value.value
+    elif value.kind.startswith("map_"):
+        getattr(message, name).SetInParent()
+        _encode_map(value, getattr(message, name).value)
+    elif value.kind == "bytes_vec":
+        for item in value.value:
+            message.bytes_vec_value.value.add(value=item)
+    elif value.kind.endswith("_vec"):
+        getattr(message, name).SetInParent()
+        getattr(message, name).value.extend(value.value)
+    else:
+        setattr(message, name, value.value)
+
+
+def _encode_map(value: XValue, target: Any) -> None:
+    for key, item in value.value.items():
+        if value.kind == "map_string_2_bytes":
+            target[key].value = item
+        elif value.kind.endswith("_vec"):
+            target[key].value.extend(item)
+        else:
+            target[key] = item
+
+
+def _attrs(entries: Any) -> dict[str, XValue]:
+    return {key: _decode(entries[key]) for key in sorted(entries)}
+
+
+def _tensor(message: Any) -> XTensor:
+    number = message.data_type
+    kind = DATA_TYPES[number] if 0 <= number < len(DATA_TYPES) else "UNKNOWN"
+    return XTensor(message.tensor_name, tuple(message.tensor_dim), kind, message.tensor_bit_width,
+                   _attrs(message.tensor_attr))
+
+
+def _op(message: Any) -> XOp:
+    args = {arg.arg_name: tuple(arg.arg_ops) for arg in message.args}
+    return XOp(message.op_name, message.op_type, args, _attrs(message.op_attr), _tensor(message.output_tensor))
+
+
+def _subgraph(message: Any) -> XSubgraph:
+    return XSubgraph(message.subgraph_name, tuple(message.op_name), _attrs(message.subg_attr),
+                     tuple(_subgraph(child) for child in message.subg_child))
+
+
+def check(graph: XGraph, where: object) -> XGraph:
+    """GraphError for what a loader would crash on: order, duplicate names, unknown operands."""
+    seen: set[str] = set()
+    for op in graph.ops:
+        if op.name in seen:
+            raise GraphError("two operators have the same name", where=where, got=op.name)
+        for operand in (name for names in op.args.values() for name in names):
+            if operand not in seen:
+                raise GraphError(f"operator '{op.name}' reads one that does not stand before it", where=where,
+                                 got=operand, remedy="the operators must be in topological order")
+        seen.add(op.name)
+    return graph
+
+
+def parse_xmodel(data: bytes, where: object = "xmodel") -> XGraph:
+    """An xmodel's bytes as an XIR graph; FormatError or GraphError if it is none."""
+    message = parse(xir_proto.Graph, data, where)
+    if not message.op_node:
+        raise FormatError("the file holds no operators", where=where, expected="an XIR .xmodel")
+    root = _subgraph(message.subg_root) if message.HasField("subg_root") else None
+    graph = XGraph(message.graph_name, tuple(_op(op) for op in message.op_node), root, _attrs(message.graph_attr))
+    return check(graph, where)
+
+
+def read_xmodel(path: Path | str) -> XGraph:
+    """Read an ``.xmodel`` file."""
+    return parse_xmodel(read_bytes(path), path)
+
+
+def _fill_attrs(target: Any, attrs: Mapping[str, XValue]) -> None:
+    for key, value in attrs.items():
+        _encode(value, target[key])
+
+
+def _fill_op(message: Any, op: XOp) -> None:
+    message.op_name, message.op_type = op.name, op.type
+    _fill_attrs(message.op_attr, op.attrs)
+    for name, operands in op.args.items():
+        message.args.add(arg_name=name, arg_ops=operands)
+    tensor = message.output_tensor
+    tensor.tensor_name, tensor.data_type = op.tensor.name, DATA_TYPES.index(op.tensor.data_type)
+    tensor.tensor_bit_width = op.tensor.bits
+    tensor.tensor_dim.extend(op.tensor.dims)
+    _fill_attrs(tensor.tensor_attr, op.tensor.attrs)
+
+
+def _fill_subgraph(message: Any, subgraph: XSubgraph) -> None:
+    message.subgraph_name = subgraph.name
+    message.op_name.extend(subgraph.ops)
+    _fill_attrs(message.subg_attr, subgraph.attrs)
+    for child in subgraph.children:
+        _fill_subgraph(message.subg_child.add(), child)
+
+
+def serialize_xmodel(graph: XGraph) -> bytes:
+    """An XIR graph as bytes; equal graphs give equal bytes."""
+    message = xir_proto.Graph(graph_name=graph.name)
+    for op in check(graph, graph.name).ops:
+        _fill_op(message.op_node.add(), op)
+    if graph.root is not None:
+        _fill_subgraph(message.subg_root, graph.root)
+    _fill_attrs(message.graph_attr, graph.attrs)
+    return serialize(message)
+
+
+def write_xmodel(graph: XGraph, path: Path | str) -> None:
+    """Write an ``.xmodel`` file, as a whole or not at all."""
+    data = serialize_xmodel(graph)
+    with atomic_path(Path(path)) as temporary:
+        temporary.write_bytes(data)

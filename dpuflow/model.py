@@ -1,0 +1,72 @@
+"""Open any model file this library reads, recognised by its content."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from dpuflow.errors import FormatError
+from dpuflow.formats.deploy_import import import_deploy, is_deploy
+from dpuflow.formats.graphdef import TFGraph, parse_graphdef, read_bytes
+from dpuflow.formats.tf_import import import_tf
+from dpuflow.formats.xir import XGraph, parse_xmodel
+from dpuflow.formats.xir_import import import_xir
+from dpuflow.ir.graph import Graph, Shape
+from dpuflow.passes import lower
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model file: what it is, its network, and the file's own form for those who need it."""
+
+    source: str
+    kind: str
+    graph: Graph
+    quantized: bool
+    tf: TFGraph | None = None
+    xir: XGraph | None = None
+
+
+FLOAT_GRAPH = "frozen float graph"
+EVALUATION_GRAPH = "quantized graph with FixNeurons (quantize_eval_model.pb)"
+DEPLOY_GRAPH = "deploy graph (deploy_model.pb)"
+XMODEL = "compiled xmodel"
+
+
+def model_from_tf(tf: TFGraph, name: str, shapes: Mapping[str, Shape] | None = None) -> Model:
+    """A GraphDef as a model: float, with FixNeurons, or a deploy graph."""
+    if is_deploy(tf):
+        return Model(tf.source, DEPLOY_GRAPH, import_deploy(tf, name), True, tf)
+    graph = import_tf(tf, [node.name for node in tf.sinks], shapes, name)
+    if any(node.op == "fix" for node in graph.nodes):
+        return Model(tf.source, EVALUATION_GRAPH, lower(graph), True, tf)
+    return Model(tf.source, FLOAT_GRAPH, graph, False, tf)
+
+
+def _parse_pb(data: bytes, path: Path) -> Model:
+    return model_from_tf(parse_graphdef(data, path), path.stem)
+
+
+def _parse_xmodel(data: bytes, path: Path) -> Model:
+    xir = parse_xmodel(data, path)
+    return Model(str(path), XMODEL, import_xir(xir), True, xir=xir)
+
+
+_READERS = {".pb": _parse_pb, ".xmodel": _parse_xmodel}
+
+
+def load(path: Path | str) -> Model:
+    """Read a frozen GraphDef (float, evaluation or deploy) or an ``.xmodel``.
+
+    FormatError for a file that is neither, GraphError or UnsupportedOp naming the node for a
+    network that cannot be used.
+    """
+    path = Path(path)
+    reader = _READERS.get(path.suffix)
+    if reader is None and not path.is_dir() and path.exists():
+        raise FormatError("not a model file that can be read here", where=path,
+                          expected=" or ".join(_READERS), got=path.suffix or "no suffix")
+    data = read_bytes(path)
+    assert reader is not None
+    return reader(data, path)

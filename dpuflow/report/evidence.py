@@ -1,0 +1,153 @@
+"""What the report is made of: the artefacts of the stages, read and checked against each other."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dpuedge import manifest as model_manifest
+
+from dpuflow.arrays import read_arrays
+from dpuflow.artifact import Stage, load_stage
+from dpuflow.errors import ArtifactError, DpuError
+from dpuflow.ir.graph import Array
+
+STAGES = ("train", "freeze", "quantize", "compile", "emulate")
+NEEDED = ("train", "compile", "emulate")
+ENGINES = ("float", "quantized", "reference", "fast")  # <engine>_logits in evaluation.npz
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Everything that the page shows, in memory.
+
+    ``test_gray`` and ``nonchar_gray`` are uint8 (N, H, W), ``samples`` uint8 (S, H, W);
+    ``logits`` holds per engine float (N, C), ``nonchar_logits`` (M, C); ``truth`` the labels (N,).
+    """
+
+    name: str
+    stages: Mapping[str, Stage]
+    model: model_manifest.Model
+    training: Mapping[str, Any]
+    samples: Array
+    test_gray: Array
+    truth: Array
+    nonchar_gray: Array
+    logits: Mapping[str, Array]
+    nonchar_logits: Array
+    engines: Mapping[str, Any]
+    layers: Sequence[Mapping[str, Any]]
+    estimate: Mapping[str, Any]
+    kernels: str
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The real classes."""
+        labels: tuple[str, ...] = self.model.labels
+        return labels
+
+    @property
+    def fake_class(self) -> int | None:
+        """The output that means "none of them"."""
+        fake: int | None = self.model.fake_class
+        return fake
+
+
+def read_evidence(build: Path) -> Evidence:
+    """Read ``build/<stage>`` of the stages; ArtifactError names the stage to run (again)."""
+    build = Path(build)
+    stages = _stages(build)
+    train, compiled, emulated = (stages[name] for name in NEEDED)
+    test, nonchars = _arrays(train, "test.npz", "gray", "labels"), _arrays(train, "nonchars.npz", "gray")
+    evaluation = _arrays(emulated, "evaluation.npz", "labels", "nonchar_logits", *(f"{e}_logits" for e in ENGINES))
+    measures = _json(emulated, "evaluation.json", "engines", "layers")
+    evidence = Evidence(
+        name=build.resolve().name, stages=stages, model=_model(compiled), training=_json(train, "training.json"),
+        samples=_pictures(_arrays(train, "samples.npz", "samples")["samples"]), test_gray=_pictures(test["gray"]),
+        truth=evaluation["labels"], nonchar_gray=_pictures(nonchars["gray"]),
+        logits={engine: evaluation[f"{engine}_logits"] for engine in ENGINES},
+        nonchar_logits=evaluation["nonchar_logits"], engines=measures["engines"], layers=measures["layers"],
+        estimate=_json(compiled, "estimate.json", "target", "core", "total_ms", "fps", "clock_mhz", "error_band",
+                       "layers"),
+        kernels=_text(compiled, "kernels.txt"),
+    )
+    _check(evidence, test["labels"])
+    return evidence
+
+
+def _stages(build: Path) -> Mapping[str, Stage]:
+    found = {}
+    for name in STAGES:
+        folder = build / name
+        if name in NEEDED or (folder / "manifest.json").exists():
+            found[name] = load_stage(folder)
+    return found
+
+
+def _again(stage: Stage) -> str:
+    return f"run `make {stage.folder.name}` again"
+
+
+def _arrays(stage: Stage, name: str, *keys: str) -> Mapping[str, Array]:
+    path = stage.path(name)
+    arrays = _typed(stage, path, lambda: read_arrays(path))
+    missing = [key for key in keys if not isinstance(arrays, dict) or key not in arrays]
+    if missing:
+        raise ArtifactError("arrays are missing", where=path, expected=", ".join(missing), remedy=_again(stage))
+    result: Mapping[str, Array] = arrays
+    return result
+
+
+def _json(stage: Stage, name: str, *keys: str) -> Mapping[str, Any]:
+    path = stage.path(name)
+    data = _typed(stage, path, lambda: json.loads(path.read_text(encoding="utf-8")))
+    if not isinstance(data, dict):
+        raise ArtifactError("not a JSON object", where=path, got=type(data).__name__, remedy=_again(stage))
+    missing = [key for key in keys if key not in data]
+    if missing:
+        raise ArtifactError("entries are missing", where=path, expected=", ".join(missing), remedy=_again(stage))
+    return data
+
+
+def _text(stage: Stage, name: str) -> str:
+    path = stage.path(name)
+    text: str = _typed(stage, path, lambda: path.read_text(encoding="utf-8"))
+    return text
+
+
+def _model(stage: Stage) -> model_manifest.Model:
+    return _typed(stage, stage.folder, lambda: model_manifest.load(str(stage.folder)))
+
+
+def _typed(stage: Stage, path: Path, read: Any) -> Any:
+    """What ``read()`` returns; its failures become an ArtifactError that names the stage."""
+    try:
+        return read()
+    except (OSError, ValueError, DpuError) as error:
+        raise ArtifactError(f"cannot be read ({error})", where=path, remedy=_again(stage)) from error
+
+
+def _pictures(gray: Array) -> Array:
+    """Uint8 (N, H, W) of pictures with or without a channel axis."""
+    return gray[..., 0] if gray.ndim == 4 else gray
+
+
+def _check(evidence: Evidence, test_labels: Array) -> None:
+    """The stages must speak about the same pictures and the same classes."""
+    emulated = evidence.stages["emulate"]
+    classes = len(evidence.labels) + (evidence.fake_class is not None)
+    shapes = {
+        **{f"{engine}_logits": (array, (len(test_labels), classes)) for engine, array in evidence.logits.items()},
+        "nonchar_logits": (evidence.nonchar_logits, (len(evidence.nonchar_gray), classes)),
+        "labels": (evidence.truth, (len(evidence.test_gray),)),
+    }
+    for name, (array, shape) in shapes.items():
+        if array.shape != shape:
+            raise ArtifactError(f"'{name}' does not fit the training stage's data", where=emulated.folder,
+                                expected=shape, got=array.shape, remedy=_again(emulated))
+    if (evidence.truth != test_labels).any():
+        raise ArtifactError("the evaluation was made for another test set", where=emulated.folder,
+                            remedy=_again(emulated))

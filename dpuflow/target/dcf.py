@@ -1,0 +1,99 @@
+"""DNNDK configuration files (``.dcf``): which DPU a board's bitstream holds.
+
+Field meanings: targets specification, section 4. The file states facts of the core; its ISA0
+fingerprint is inferred from them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from dpuflow.errors import FormatError
+from dpuflow.formats.graphdef import read_bytes
+from dpuflow.formats.protobuf import Table, messages, parse
+from dpuflow.target.arch import Core
+from dpuflow.target.fingerprint import ARCHITECTURES, decode_fingerprint
+
+_TABLE: Table = {
+    "Dcf": ((1, "version", "int32"), (3, "body", "Body")),
+    "Body": ((1, "version", "int32"), (2, "dpu", "Dpu")),
+    "Dpu": ((2, "core", "CoreInfo"), (3, "memory", "Memory"), (4, "engines", "Engines"), (5, "text", "Text")),
+    "CoreInfo": ((1, "constant", "int32"), (5, "target_version", "int32"), (6, "hp_port_bits", "int32"),
+                 (7, "data_width", "int32"), (8, "image_bank_groups", "int32"), (9, "pixel_parallel", "int32"),
+                 (10, "input_channel_parallel", "int32"), (11, "output_channel_parallel", "int32")),
+    "Memory": ((1, "mean_depth", "int32"), (2, "depth_2", "int32"), (3, "depth_3", "int32"), (4, "depth_4", "int32")),
+    "Engines": ((1, "load", "Load"), (2, "save", "Save"), (3, "conv", "Conv"), (4, "pool", "Pool"),
+                (5, "dwconv", "Dwconv"), (6, "eltwise", "Eltwise"), (7, "misc", "Misc")),
+    "Load": ((1, "parallel", "int32"), (5, "channel_augmentation", "int32")),
+    "Save": ((1, "parallel", "int32"),),
+    "Conv": ((1, "write_parallel", "int32"), (5, "leaky_relu", "int32"), (6, "relu6", "int32")),
+    "Pool": ((1, "pixel_parallel", "int32"), (5, "average", "int32"), (7, "average_kernels", "int32", "packed")),
+    "Dwconv": ((1, "pixel_parallel", "int32"), (6, "relu6", "int32")),
+    "Eltwise": ((1, "pixel_parallel", "int32"),),
+    "Misc": ((1, "write_parallel", "int32"),),
+    "Text": ((1, "text", "bytes"),),
+}
+_Dcf = messages("dpuflow.dcf", _TABLE)["Dcf"]
+
+
+def text_facts(text: str) -> dict[str, str]:
+    """The ``key:value`` pairs of the file's text, separated by ';'."""
+    pairs = (part.partition(":") for part in text.split(";"))
+    return {key.strip(): value.strip() for key, _, value in pairs if key.strip()}
+
+
+def _code(pixels: int, inputs: int, outputs: int, where: object) -> int:
+    for code, (_, pp, channels) in ARCHITECTURES.items():
+        if (pp, channels, channels) == (pixels, inputs, outputs):
+            return code
+    raise FormatError("no DPU has this parallelism", where=where, got=f"{pixels} x {inputs} x {outputs}",
+                      expected="pixel, input and output channel parallelism of a B64 to B4096")
+
+
+def _fingerprint(dpu: Any, where: object) -> int:
+    core, engines = dpu.core, dpu.engines
+    fields = (
+        (0, _code(core.pixel_parallel, core.input_channel_parallel, core.output_channel_parallel, where), 15),
+        (8, engines.pool.pixel_parallel, 15), (12, engines.dwconv.pixel_parallel, 15),
+        (16, engines.eltwise.pixel_parallel, 15), (24, core.image_bank_groups, 3),
+        (26, bool(engines.load.channel_augmentation), 1), (28, bool(engines.conv.leaky_relu), 1),
+        (29, bool(engines.conv.relu6), 1), (30, bool(engines.pool.average), 1), (31, bool(engines.dwconv.relu6), 1),
+        (37, 1, 1),  # max_reduce: assumed set (targets specification, section 5)
+    )
+    code = 0x0100 * 2**48
+    for low, value, highest in fields:
+        if not 0 <= int(value) <= highest:
+            raise FormatError("a value is out of range", where=where, got=int(value), expected=f"0..{highest}")
+        code += int(value) * 2**low
+    return code
+
+
+def _check_text(facts: Mapping[str, str], core: Core, where: object) -> None:
+    arch = facts.get("Arch of DPU", core.arch)
+    if arch != core.arch:
+        raise FormatError("the file contradicts itself", where=where, expected=f"{core.arch} by its numbers",
+                          got=f"{arch} in its text", remedy="make it again from the hardware hand-off file")
+
+
+def parse_dcf(data: bytes, where: object = "dcf") -> Core:
+    """The core that a ``.dcf`` file's bytes describe; FormatError for anything else."""
+    message = parse(_Dcf, data, where)
+    dpu = message.body.dpu
+    if not dpu.HasField("core") or not dpu.HasField("engines"):
+        raise FormatError("the file describes no DPU", where=where, expected="a DNNDK configuration file (.dcf)")
+    core = decode_fingerprint(_fingerprint(dpu, where), Path(str(where)).stem)
+    facts = text_facts(dpu.text.text.decode("utf-8", "replace"))
+    _check_text(facts, core, where)
+    kernels = tuple(dpu.engines.pool.average_kernels)
+    average = (min(kernels), max(kernels)) if kernels else core.average_pool_kernel
+    description = "; ".join(f"{key}: {value}" for key, value in facts.items())
+    return dataclasses.replace(core, board=Path(str(where)).stem, average_pool_kernel=average,
+                               conv_write_parallel=max(dpu.engines.conv.write_parallel, 1), description=description)
+
+
+def read_dcf(path: Path | str) -> Core:
+    """Read a ``.dcf`` file."""
+    return parse_dcf(read_bytes(path), path)

@@ -1,0 +1,212 @@
+"""How long layers take on a core: the formulas of the performance specification.
+
+Every figure is predicted, not measured. The tile scheduler, which will yield traffic and overlap
+from the very schedule that a program runs, is to replace ``node_time``; the engine formulas stay.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from dpuflow.target.arch import Core
+from dpuflow.target.work import ConvWork, EltwiseWork, LayerWork, MoveWork, PoolWork
+
+ISSUE_EFFICIENCY = 0.985  # steady state of the array (section 3)
+
+
+@dataclass(frozen=True)
+class BoardTiming:
+    """What a board adds to a core: clock, memory ports, fixed costs (sections 2 and 4)."""
+
+    clock_mhz: float
+    port_bytes_per_cycle: float  # per direction
+    port_efficiency: float
+    ddr_bytes_per_second: float
+    fixed_cycles: float = 500.0
+    fixed_us: float = 4.0
+    error_band: str = ""
+
+
+# Sustained rates are guesses where no board was measured (performance specification, section 2).
+ZYNQ_7000 = BoardTiming(90.0, 16.0, 0.75, 2.6e9,
+                        error_band="+-10 % compute-bound, +-40 % for small-image nets limited by loading weights")
+MPSOC = BoardTiming(300.0, 32.0, 0.75, 14e9, error_band="+-25 %")
+_ZYNQ_7000_BOARDS = ("zedboard", "pynq-z2")
+
+
+def board_timing(core: Core) -> BoardTiming:
+    """The timing facts of the board that a core sits on."""
+    zynq = core.name.lower() in _ZYNQ_7000_BOARDS or core.board.lower() in _ZYNQ_7000_BOARDS
+    return ZYNQ_7000 if zynq else MPSOC
+
+
+def up(value: int, multiple: int) -> int:
+    """The next multiple."""
+    return -(-value // multiple) * multiple
+
+
+def is_augmented(work: ConvWork, core: Core) -> bool:
+    """Whether one kernel row is packed into the input lanes (section 3, augmentation rule)."""
+    return (core.channel_augmentation > 0 and not work.depthwise and work.input[2] < core.input_channel_parallel
+            and work.kernel[1] > 1 and work.kernel[1] * work.input[2] <= core.channel_augmentation)
+
+
+def padded_products(work: ConvWork, core: Core) -> int:
+    """Products per output value with the input lanes rounded up (Kpad)."""
+    (kh, kw), ic, icp = work.kernel, work.input[2], core.input_channel_parallel
+    return kh * up(kw * ic, icp) if is_augmented(work, core) else kh * kw * up(ic, icp)
+
+
+def conv_cycles(work: ConvWork, core: Core) -> int:
+    """Cycles of the convolution array: exact (section 3)."""
+    oh, ow, oc = work.output
+    return (math.ceil(oh / core.pixel_parallel) * ow * math.ceil(oc / core.output_channel_parallel)
+            * (padded_products(work, core) // core.input_channel_parallel))
+
+
+def alu_cycles(output: tuple[int, int, int], kernel_cells: int, pixel_parallel: int, core: Core) -> int:
+    """Cycles of a pool, depthwise or elementwise engine (section 3)."""
+    oh, ow, channels = output
+    return (math.ceil(oh / max(pixel_parallel, 1)) * ow * math.ceil(channels / core.input_channel_parallel)
+            * kernel_cells)
+
+
+def workload(work: LayerWork) -> int:
+    """Operations as the vendor counts them, biases included (section 3)."""
+    oh, ow, oc = work.output
+    if isinstance(work, ConvWork):
+        return 2 * work.macs + oh * ow * oc
+    if isinstance(work, PoolWork):
+        return oh * ow * oc * work.kernel[0] * work.kernel[1]
+    return 0
+
+
+def workload_on_arch(work: LayerWork, core: Core) -> int:
+    """Operations with every lane rounded up (section 3)."""
+    oh, ow, oc = work.output
+    channels = up(oc, core.output_channel_parallel)
+    if isinstance(work, ConvWork) and not work.depthwise:
+        return up(oh, core.pixel_parallel) * ow * channels * (2 * padded_products(work, core) + 1)
+    if isinstance(work, ConvWork):
+        cells = work.kernel[0] * work.kernel[1]
+        return up(oh, max(core.dwconv_pixel_parallel, 1)) * ow * channels * (2 * cells + 1)
+    if isinstance(work, PoolWork):
+        return up(oh, core.pool_pixel_parallel) * ow * channels * work.kernel[0] * work.kernel[1]
+    return 0
+
+
+@dataclass(frozen=True)
+class Traffic:
+    """Bytes that a layer moves, by direction."""
+
+    loaded: int
+    saved: int
+
+
+def _map_bytes(size: tuple[int, int, int]) -> int:
+    return size[0] * size[1] * size[2]
+
+
+def tile_count(work: ConvWork, core: Core) -> int:
+    """Into how many row strips the input must be cut to fit half an image group (section 4)."""
+    h, w, c = work.input
+    rows = math.ceil(h / core.pixel_parallel) * w * math.ceil(c / core.input_channel_parallel)
+    return max(1, math.ceil(rows / (core.bank_depth // 2)))
+
+
+def conv_traffic(work: ConvWork, core: Core) -> Traffic:
+    """Weights again for each strip, or features again for each block of weights: the cheaper."""
+    features, weights = _map_bytes(work.input), work.weight_bytes
+    strips = tile_count(work, core)
+    halo = (strips - 1) * max(work.kernel[0] - work.stride[0], 0) * work.input[1] * work.input[2]
+    half_bank = core.bank_depth // 2 * core.output_channel_parallel * core.input_channel_parallel
+    blocks = max(1, math.ceil(weights / half_bank))
+    if blocks == 1:
+        loaded = features + halo + weights
+    else:
+        loaded = min(features + halo + weights * strips, (features + halo) * blocks + weights)
+    return Traffic(loaded, _map_bytes(work.output))
+
+
+def traffic(work: LayerWork, core: Core) -> Traffic:
+    """Bytes loaded and saved by a layer."""
+    if isinstance(work, ConvWork):
+        return conv_traffic(work, core)
+    if isinstance(work, MoveWork):
+        return Traffic(0, 0)
+    operands = work.operands if isinstance(work, EltwiseWork) else 1
+    return Traffic(_map_bytes(work.input) * operands, _map_bytes(work.output))
+
+
+@dataclass(frozen=True)
+class LayerEstimate:
+    """A layer's predicted time, and the engine that bounds it."""
+
+    name: str
+    cycles: int
+    ms: float
+    macs: int
+    bytes: int
+    bound: str
+    array_cycles: int = 0
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A network's predicted time on a core at a clock."""
+
+    total_ms: float
+    fps: float
+    clock_mhz: float
+    error_band: str
+    core: str
+    layers: tuple[LayerEstimate, ...]
+
+
+def compute_cycles(work: LayerWork, core: Core) -> tuple[str, int]:
+    """The engine that computes a layer, and its cycles."""
+    if isinstance(work, ConvWork) and not work.depthwise:
+        return "conv", conv_cycles(work, core)
+    if isinstance(work, ConvWork):
+        cells = work.kernel[0] * work.kernel[1]
+        return "dwconv", alu_cycles(work.output, cells, core.dwconv_pixel_parallel, core)
+    if isinstance(work, PoolWork):
+        return "pool", alu_cycles(work.output, work.kernel[0] * work.kernel[1], core.pool_pixel_parallel, core)
+    if isinstance(work, EltwiseWork):
+        adds = max(work.operands - 1, 1)
+        return "eltwise", adds * alu_cycles(work.output, 1, core.eltwise_pixel_parallel, core)
+    return "none", 0
+
+
+def node_time(work: LayerWork, core: Core, board: BoardTiming, clock_mhz: float) -> LayerEstimate:
+    """A layer's time: the slowest engine, first and last strip, and a fixed cost (section 4)."""
+    engine, array = compute_cycles(work, core)
+    if engine == "none":
+        return LayerEstimate(work.name, 0, 0.0, 0, 0, "placement")
+    moved = traffic(work, core)
+    rate = board.port_bytes_per_cycle * board.port_efficiency
+    ddr_rate = board.ddr_bytes_per_second / (clock_mhz * 1e6)
+    times = {
+        engine: array / ISSUE_EFFICIENCY if engine == "conv" else float(array),
+        "load": moved.loaded / rate, "save": moved.saved / rate, "ddr": (moved.loaded + moved.saved) / ddr_rate,
+    }
+    strips = tile_count(work, core) if isinstance(work, ConvWork) else 1
+    edges = (_map_bytes(work.input) + _map_bytes(work.output)) / strips / rate
+    fixed = board.fixed_cycles + board.fixed_us * clock_mhz
+    slowest = max(times, key=lambda name: times[name])
+    cycles = max(times.values()) + edges + fixed
+    bound = slowest if times[slowest] >= fixed else "fixed cost"
+    macs = work.macs if isinstance(work, ConvWork) else 0
+    return LayerEstimate(work.name, math.ceil(cycles), cycles / clock_mhz / 1e3, macs, moved.loaded + moved.saved,
+                         bound, array)
+
+
+def estimate(works: Sequence[LayerWork], core: Core, clock_mhz: float | None = None) -> Estimate:
+    """The predicted time of layers run one after the other on one core."""
+    board = board_timing(core)
+    clock = clock_mhz or board.clock_mhz
+    layers = tuple(node_time(work, core, board, clock) for work in works)
+    total = sum(layer.ms for layer in layers)
+    return Estimate(total, 1e3 / total if total else 0.0, clock, board.error_band, core.name, layers)

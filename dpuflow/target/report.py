@@ -1,0 +1,36 @@
+"""An estimate as JSON and as a table."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from dpuflow.target.arch import Core
+from dpuflow.target.performance import Estimate
+
+
+def estimate_json(estimate: Estimate, core: Core) -> dict[str, Any]:
+    """The estimate as JSON values; every figure is predicted."""
+    return {
+        "target": core.name, "core": core.arch, "total_ms": estimate.total_ms, "fps": estimate.fps,
+        "clock_mhz": estimate.clock_mhz, "error_band": estimate.error_band,
+        "note": "predicted, not run on hardware; DPU layers only",
+        "layers": [
+            {"name": layer.name, "cycles": layer.cycles, "ms": layer.ms, "macs": layer.macs, "bytes": layer.bytes,
+             "bound": layer.bound, "array_cycles": layer.array_cycles}
+            for layer in estimate.layers
+        ],
+    }
+
+
+def estimate_table(estimate: Estimate, core: Core) -> str:
+    """One row a layer, then the total with clock and error band."""
+    width = max([len(layer.name) for layer in estimate.layers] + [5])
+    lines = [f"{'layer':<{width}} {'cycles':>9} {'ms':>8} {'MMAC':>8} {'kB':>8}  bound by"]
+    lines += [
+        f"{layer.name:<{width}} {layer.cycles:>9} {layer.ms:>8.4f} {layer.macs / 1e6:>8.3f} "
+        f"{layer.bytes / 1e3:>8.1f}  {layer.bound}" for layer in estimate.layers
+    ]
+    lines.append(f"{'total':<{width}} {sum(layer.cycles for layer in estimate.layers):>9} {estimate.total_ms:>8.4f}")
+    lines.append(f"predicted, not run on hardware: {core.name} ({core.arch}) at {estimate.clock_mhz:g} MHz, "
+                 f"{estimate.fps:.0f} images/s on the DPU alone; error {estimate.error_band}")
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,77 @@
+"""What the engines of a core are asked to do: one plain record per layer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+Pair = tuple[int, int]  # (height, width)
+
+
+@dataclass(frozen=True)
+class LayerWork:
+    """What every layer has: a name, its input and output maps as (height, width, channels)."""
+
+    name: str
+    input: tuple[int, int, int]
+    output: tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class ConvWork(LayerWork):
+    """A convolution, depthwise convolution or dense layer with its fused nonlinearity and pool.
+
+    Pads are (top, bottom, left, right). ``shift_cut`` and ``shift_bias`` as the DPU sees them;
+    ``shift_bias`` is None without bias. ``pool``: output map and kernel of a fused pool.
+    """
+
+    kernel: Pair
+    stride: Pair = (1, 1)
+    dilation: Pair = (1, 1)
+    pads: tuple[int, int, int, int] = (0, 0, 0, 0)
+    groups: int = 1
+    depthwise: bool = False
+    nonlinear: str = "none"
+    shift_cut: int = 0
+    shift_bias: int | None = None
+    first: bool = False
+
+    @property
+    def macs(self) -> int:
+        """Multiplications."""
+        oh, ow, oc = self.output
+        inputs = 1 if self.depthwise else self.input[2] // self.groups
+        return oh * ow * oc * self.kernel[0] * self.kernel[1] * inputs
+
+    @property
+    def weight_bytes(self) -> int:
+        """Weights and biases, one byte each."""
+        inputs = 1 if self.depthwise else self.input[2] // self.groups
+        return self.output[2] * (self.kernel[0] * self.kernel[1] * inputs + (self.shift_bias is not None))
+
+
+@dataclass(frozen=True)
+class PoolWork(LayerWork):
+    """A max or average pool."""
+
+    kernel: Pair
+    stride: Pair = (1, 1)
+    pads: tuple[int, int, int, int] = (0, 0, 0, 0)
+    kind: str = "max"
+
+
+@dataclass(frozen=True)
+class EltwiseWork(LayerWork):
+    """A sum or product of maps of one shape."""
+
+    kind: str = "add"
+    operands: int = 2
+    nonlinear: str = "none"
+    shift_read: int = 0
+    shift_write: int = 0
+
+
+@dataclass(frozen=True)
+class MoveWork(LayerWork):
+    """A reshape or concat that only places bytes."""
+
+    positions_equal: bool = True

@@ -1,0 +1,117 @@
+"""Random legal quantized networks for tests."""
+
+from __future__ import annotations
+
+import numpy as np
+from dpuflow.ir.graph import Fix, Graph, Node, const
+from dpuflow.ir.verify import infer_shapes, verify
+from dpuflow.ops.base import Padding, same_padding
+from dpuflow.ops.conv import ConvAttrs, DenseAttrs
+from dpuflow.ops.elementwise import EltwiseAttrs
+from dpuflow.ops.movement import ReshapeAttrs
+from dpuflow.ops.pool import MeanAttrs, PoolAttrs
+
+
+class RandomNetwork:
+    """Grows a network layer by layer from a seed; positions keep shifts near the legal range."""
+
+    def __init__(self, seed: int, size: tuple[int, int, int] = (8, 7, 3)) -> None:
+        self.rng = np.random.default_rng(seed)
+        self.nodes = [Node("x", "input", shape=(1, *size), fix=Fix(int(self.rng.integers(3, 8))))]
+        self.last = self.nodes[0]
+
+    def grow(self, layers: int) -> Graph:
+        for index in range(layers):
+            kinds = (self.conv, self.conv, self.depthwise, self.max_pool, self.avg_pool, self.residual)
+            kinds[self.rng.integers(len(kinds))](f"n{index}")
+        (self.mean if self.rng.random() < 0.5 else self.flatten)("head")
+        self.dense("logits")
+        self.add(Node("probabilities", "softmax", (self.last.name,)), keep=False)
+        return verify(infer_shapes(Graph("random", tuple(self.nodes), (self.last.name, "probabilities"))))
+
+    def add(self, node: Node, keep: bool = True) -> Node:
+        shaped = infer_shapes(Graph("random", (*self.nodes, node), (node.name,)))
+        self.nodes = list(shaped.nodes)
+        if keep:
+            self.last = self.nodes[-1]
+        return self.nodes[-1]
+
+    def weights(self, name: str, shape: tuple[int, ...]) -> Node:
+        values = self.rng.integers(-128, 128, shape).astype(np.int8)
+        return self.add(const(name, values, Fix(int(self.rng.integers(4, 9)))), keep=False)
+
+    def position(self, acc_pos: int, products: int) -> Fix:
+        """An output position with a shift that neither saturates all nor zeroes all."""
+        shift = int(np.log2(products) / 2) + int(self.rng.integers(3, 9))
+        return Fix(acc_pos - min(shift, 16))
+
+    def weighted(self, name: str, op: str, attrs: object, kernel: tuple[int, ...], outputs: int) -> None:
+        x, w = self.last, self.weights(f"{name}/w", kernel)
+        operands = [x.name, w.name]
+        acc_pos = x.fix.pos + w.fix.pos
+        if self.rng.random() < 0.8:
+            bias = self.rng.integers(-128, 128, outputs).astype(np.int8)
+            self.add(const(f"{name}/b", bias, Fix(acc_pos + int(self.rng.integers(-6, 4)))), keep=False)
+            operands.append(f"{name}/b")
+        products = int(np.prod(kernel[:-1] if op != "depthwise_conv2d" else kernel[:2]))
+        self.add(Node(name, op, tuple(operands), attrs, fix=self.position(acc_pos, products)))
+
+    def conv_attrs(self, kernel: tuple[int, int]) -> ConvAttrs:
+        stride = (int(self.rng.integers(1, 3)), int(self.rng.integers(1, 3)))
+        size = self.last.shape[1:3]
+        padding = same_padding(size, kernel, stride)
+        if self.rng.random() < 0.3 and size[0] >= kernel[0] and size[1] >= kernel[1]:
+            padding = Padding(*(int(v) for v in self.rng.integers(0, 2, 4)))
+        nonlinear = str(self.rng.choice(["none", "relu", "relu6", "leaky_relu"]))
+        return ConvAttrs(stride, padding, nonlinear=nonlinear)
+
+    def kernel(self) -> tuple[int, int]:
+        return int(self.rng.integers(1, 4)), int(self.rng.integers(1, 4))
+
+    def conv(self, name: str) -> None:
+        kernel, outputs = self.kernel(), int(self.rng.integers(1, 9))
+        self.weighted(name, "conv2d", self.conv_attrs(kernel), (*kernel, self.last.shape[3], outputs), outputs)
+
+    def depthwise(self, name: str) -> None:
+        kernel, channels = self.kernel(), self.last.shape[3]
+        self.weighted(name, "depthwise_conv2d", self.conv_attrs(kernel), (*kernel, channels, 1), channels)
+
+    def pool(self, name: str, op: str, up: int) -> None:
+        kernel = (2, 2)
+        padding = same_padding(self.last.shape[1:3], kernel, (2, 1))
+        self.add(Node(name, op, (self.last.name,), PoolAttrs(kernel, (2, 1), padding), fix=Fix(self.last.fix.pos + up)))
+
+    def max_pool(self, name: str) -> None:
+        self.pool(name, "max_pool", 0)
+
+    def avg_pool(self, name: str) -> None:
+        self.pool(name, "avg_pool", int(self.rng.integers(0, 2)))
+
+    def residual(self, name: str) -> None:
+        first = self.last
+        channels = first.shape[3]
+        self.weighted(f"{name}/branch", "conv2d", ConvAttrs(), (1, 1, channels, channels), channels)
+        nonlinear = str(self.rng.choice(["none", "relu"]))
+        self.add(Node(name, "add", (first.name, self.last.name), EltwiseAttrs(nonlinear), fix=Fix(first.fix.pos - 1)))
+
+    def mean(self, name: str) -> None:
+        self.add(Node(name, "mean", (self.last.name,), MeanAttrs(), fix=self.last.fix))
+
+    def flatten(self, name: str) -> None:
+        count = int(np.prod(self.last.shape[1:]))
+        self.add(Node(name, "reshape", (self.last.name,), ReshapeAttrs((count,)), fix=self.last.fix))
+
+    def dense(self, name: str) -> None:
+        self.weighted(name, "dense", DenseAttrs(str(self.rng.choice(["none", "relu"]))), (self.last.shape[1], 5), 5)
+
+
+def random_network(seed: int, layers: int = 4) -> Graph:
+    """A network of a few layers; the same seed gives the same network."""
+    return RandomNetwork(seed).grow(layers)
+
+
+def full_range_input(graph: Graph, seed: int, batch: int = 3) -> np.ndarray:
+    """Random int8 over the whole range, both ends included."""
+    values = np.random.default_rng(seed).integers(-128, 128, (batch, *graph.inputs[0].shape[1:])).astype(np.int8)
+    values.reshape(-1)[:2] = (-128, 127)
+    return values

@@ -1,0 +1,138 @@
+"""The fast engine yields the reference engine's bits on every tensor; refusals and bad input."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from dpuflow.engines import open_engine, selftest
+from dpuflow.engines.fast import FastEngine, LiteRTPart
+from dpuflow.engines.litert_layers import effective_bias
+from dpuflow.engines.reference import ReferenceEngine
+from dpuflow.errors import ConfigError, EngineError, GraphError
+from dpuflow.ir.graph import Fix, Graph, Node
+from dpuflow.passes import FOR_DPU, run_passes
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from engines.networks import full_range_input, random_network
+
+
+def every_tensor(graph: Graph) -> tuple[str, ...]:
+    return tuple(node.name for node in graph.nodes if node.op not in ("input", "const"))
+
+
+def assert_same_bits(graph: Graph, x: np.ndarray) -> None:
+    names = every_tensor(graph)
+    expected = ReferenceEngine(graph).run(x, names, int8=True)
+    got = FastEngine(graph, threads=1).run(x, names, int8=True)
+    for name in names:
+        assert np.array_equal(expected[name], got[name]), f"{name}: {graph.node(name)}"
+
+
+@given(st.integers(0, 10**6))
+@settings(max_examples=60, deadline=None)
+def test_fast_equals_reference_on_random_networks(seed):
+    graph = random_network(seed)
+    assert_same_bits(graph, full_range_input(graph, seed))
+
+
+@given(st.integers(0, 10**6))
+@settings(max_examples=40, deadline=None)
+def test_forms_for_the_dpu_keep_every_bit(seed):
+    graph = random_network(seed)
+    lowered = run_passes(graph, FOR_DPU)
+    x = full_range_input(graph, seed)
+    shared = [name for name in every_tensor(graph) if name in lowered.by_name]
+    assert "logits" in shared
+    expected = ReferenceEngine(graph).run(x, shared, int8=True)
+    got = ReferenceEngine(lowered).run(x, shared, int8=True)
+    for name in shared:
+        assert np.array_equal(expected[name], got[name]), name
+
+
+def test_random_networks_use_the_fast_kernels():
+    parts = [part for seed in range(30) for part in FastEngine(random_network(seed), threads=1).parts]
+    assert sum(len(part.nodes) for part in parts if isinstance(part, LiteRTPart)) > 60
+
+
+@pytest.mark.parametrize("shift", range(0, 16))
+@pytest.mark.parametrize("nonlinear", ["none", "relu"])
+def test_ties_at_every_output_and_shift(shift, nonlinear):
+    if nonlinear == "none" and shift == 15:
+        pytest.skip("shift 15 without relu is refused by the fast engine")
+    graph = selftest.tie_graph(max(shift, 1), nonlinear)
+    assert_same_bits(graph, selftest._tie_input())
+
+
+@given(st.lists(st.integers(-128, 127), min_size=1, max_size=4), st.integers(0, 6), st.integers(0, 5),
+       st.integers(-5000, 5000))
+def test_effective_bias_is_exact(bias, finer, shift, acc):
+    """floor((acc + bias) / 2**shift + 1/2) with the folded bias equals the exact rule."""
+    folded = effective_bias(np.array(bias), finer, 0, shift)
+    exact = [((acc << finer) + q + ((1 << (shift + finer)) >> 1)) >> (shift + finer) for q in bias]
+    got = [(acc + int(b) + ((1 << shift) >> 1)) >> shift for b in folded]
+    assert got == exact
+
+
+def test_self_test_fails_without_the_nudge(monkeypatch):
+    from dpuflow.engines import litert_layers
+
+    monkeypatch.setattr(litert_layers, "_NUDGE", np.float32(1))
+    found = selftest.failures()
+    assert found
+    assert "differ" in found[0]
+
+
+def test_fast_engine_refuses_when_the_self_test_fails(monkeypatch):
+    monkeypatch.setattr(selftest, "_passed", False)
+    monkeypatch.setattr(selftest, "failures", lambda: ["ties: 3 of 9 values of 'y' differ"])
+    with pytest.raises(EngineError, match="not exact on this CPU.*reference"):
+        FastEngine(random_network(0))
+
+
+def test_description_names_layers_on_numpy():
+    engine = FastEngine(random_network(1), threads=1)
+    assert "probabilities (it computes in float)" in engine.description
+
+
+def test_batches_of_different_sizes():
+    graph = random_network(5)
+    engine, x = FastEngine(graph, threads=1), full_range_input(graph, 5, batch=7)
+    whole = engine.run(x, int8=True)
+    for size in (1, 2, 7, 3, 5, 6, 4):
+        part = engine.run(x[:size], int8=True)
+        for name, value in whole.items():
+            assert np.array_equal(part[name], value[:size])
+
+
+def simple_graph() -> Graph:
+    return Graph("simple", (Node("x", "input", shape=(1, 2), fix=Fix(6)),
+                            Node("y", "relu", ("x",), shape=(1, 2), fix=Fix(6))), ("y",))
+
+
+def test_input_modes():
+    engine = ReferenceEngine(simple_graph())
+    x = np.array([[0.7, 1 / 128]], np.float32)
+    assert engine.run(x, int8=True)["y"].tolist() == [[45, 1]]
+    assert engine.run(x, int8=True, input_mode="runtime")["y"].tolist() == [[44, 0]]
+    assert engine.run(np.array([[45, 1]], np.int8))["y"].tolist() == [[45 / 64, 1 / 64]]
+    with pytest.raises(GraphError, match="outside the range"):
+        engine.run(np.array([[2.5, 0]], np.float32), input_mode="runtime")
+
+
+@pytest.mark.parametrize(("value", "message"), [
+    (np.zeros((1, 3), np.float32), "shape does not fit"),
+    (np.zeros((0, 2), np.float32), "shape does not fit"),
+    (np.full((1, 2), np.nan, np.float32), "NaN"),
+    (np.array([["a", "b"]]), "not an array of numbers"),
+])
+def test_bad_inputs(value, message):
+    with pytest.raises(GraphError, match=message):
+        ReferenceEngine(simple_graph()).run(value)
+
+
+def test_unknown_engine_and_tensor():
+    with pytest.raises(ConfigError, match="no such engine"):
+        open_engine(simple_graph(), "quick")
+    with pytest.raises(GraphError, match="did you mean"):
+        ReferenceEngine(simple_graph()).run(np.zeros((1, 2), np.float32), ["yy"])

@@ -1,0 +1,56 @@
+"""Freeze SavedModels and .keras files with TensorFlow: variables become constants."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from dpuflow.artifact import file_digest, json_digest
+from dpuflow.errors import FormatError
+from dpuflow.formats.graphdef import TFGraph, parse_graphdef
+
+
+def source_digest(path: Path) -> str:
+    """The digest of a file, or of every file below a folder."""
+    if path.is_dir():
+        return json_digest({str(p.relative_to(path)): file_digest(p) for p in sorted(path.rglob("*")) if p.is_file()})
+    if not path.exists():
+        raise FormatError("no such file or folder", where=path, expected="a SavedModel folder or a .keras file")
+    return file_digest(path)
+
+
+def _saved_model_function(path: Path) -> Any:
+    import tensorflow as tf
+
+    if not (path / "saved_model.pb").is_file():
+        raise FormatError("the folder holds no saved_model.pb", where=path, expected="a SavedModel")
+    loaded = tf.saved_model.load(str(path))
+    if not loaded.signatures:
+        raise FormatError("the SavedModel has no signature to freeze", where=path,
+                          remedy="export it with model.export(...)")
+    names = list(loaded.signatures)
+    return loaded.signatures["serving_default" if "serving_default" in names else names[0]]
+
+
+def _keras_function(path: Path) -> Any:
+    import keras
+    import tensorflow as tf
+
+    model = keras.models.load_model(path, compile=False)
+    specs = [tf.TensorSpec((None, *spec.shape[1:]), spec.dtype, name=spec.name) for spec in model.inputs]
+    function = tf.function(lambda *inputs: model(inputs[0] if len(inputs) == 1 else list(inputs), training=False))
+    return function.get_concrete_function(*specs)
+
+
+def freeze_file(path: Path) -> TFGraph:
+    """The frozen graph of a SavedModel folder, a .keras or a .h5 file; FormatError if it is none."""
+    try:
+        function = _saved_model_function(path) if path.is_dir() else _keras_function(path)
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise FormatError(f"cannot load the model ({error})", where=path) from error
+    from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
+
+    frozen = convert_variables_to_constants_v2(function)
+    definition = frozen.graph.as_graph_def()
+    definition.ClearField("library")
+    return parse_graphdef(definition.SerializeToString(), path)
