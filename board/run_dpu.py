@@ -5,7 +5,7 @@
 
 Exit status: 0 all read, 1 an error or an unreadable picture, 2 wrong usage, 130 Ctrl-C. Python 2.7 and 3.5+.
 """
-from __future__ import print_function, division
+from __future__ import division, print_function
 
 import argparse
 import errno

@@ -80,7 +80,7 @@ class Discriminator(keras.Model):  # type: ignore[misc]
         for index, conv in enumerate(self.convs):
             x = conv(x)
             if 0 <= index - _FIRST_NORM < _NORMS:
-                x = self.norms[index - _FIRST_NORM](x, real)
+                x = self.norms[index - _FIRST_NORM](x, real=real)
             x = ops.relu(x)
             if index in (1, 3):
                 x = self.drops[index // 2](x, training=training)

@@ -44,6 +44,7 @@ class TrainConfig:
     fake_share: float
     fake_weight: float
     generator_rate: float
+    generator_every: int
     rotation_degrees: float
     shear: float
     zoom_low: float
@@ -120,7 +121,7 @@ def _limits(config: TrainConfig) -> Sequence[tuple[str, bool, str]]:
     shares = ("validation_share", "test_share",
               "warmup_share", "label_smoothing", "dropout")
     whole = ("invert_share", "degrade_share", "cutout_share")
-    counts = ("samples", "batch", "checkpoint_steps")
+    counts = ("samples", "batch", "generator_every", "checkpoint_steps")
     return (
         ("mode", config.mode in MODES, " or ".join(MODES)),
         ("data", config.data == "auto" or set(config.parts) <= set(PARTS), f"auto or {', '.join(PARTS)} joined by +"),

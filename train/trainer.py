@@ -52,8 +52,7 @@ class Trainer:
         self.generator_optimizer = keras.optimizers.Adam(config.generator_rate, beta_1=0.5)
         self.generator_optimizer.build(self.generator.trainable_variables)
         self.averages = [tf.Variable(value) for value in self._averaged()]
-        self._step = tf.function(self._gan_step if config.mode == "gan" else self._supervised_step,
-                                 reduce_retracing=True)
+        self._step = tf.function(self._gan_step if config.mode == "gan" else self._supervised_step)
         self._predict = tf.function(lambda x: self.model(x, training=False)[0], reduce_retracing=True)
 
     def _averaged(self) -> list[Any]:
@@ -68,18 +67,19 @@ class Trainer:
         fakes = max(int(self.config.fake_share * self.config.batch), 2)
         rng = np.random.default_rng([self.config.seed, number, 1])
         noise = rng.standard_normal((fakes, gan.NOISE), dtype=np.float32)
-        losses = self._step(*(tf.constant(part) for part in batch), tf.constant(noise))
+        turn = number % self.config.generator_every == 0
+        losses = self._step(*(tf.constant(part) for part in batch), tf.constant(noise), turn)
         return tuple(losses)
 
-    def _supervised_step(self, x: Any, labels: Any, _unlabelled: Any, _noise: Any) -> tuple[Any, ...]:
+    def _supervised_step(self, x: Any, labels: Any, _unlabelled: Any, _noise: Any, _turn: bool) -> tuple[Any, ...]:
         with tf.GradientTape() as tape:
             logits, _ = self.model(x, training=True, real=self.config.batch)
             loss = gan.class_loss(logits, labels, self.config.label_smoothing)
         self._update(tape.gradient(loss, self.model.trainable_variables))
         return loss, tf.zeros(()), tf.zeros(())
 
-    def _gan_step(self, x: Any, labels: Any, unlabelled: Any, noise: Any) -> tuple[Any, ...]:
-        """Both networks from one pass over labelled, unlabelled and generated pictures."""
+    def _gan_step(self, x: Any, labels: Any, unlabelled: Any, noise: Any, turn: bool) -> tuple[Any, ...]:
+        """Both networks (the generator only if it is its turn) from one pass over all kinds of pictures."""
         config = self.config
         with tf.GradientTape(persistent=True) as tape:
             images = gan.to_input_scale(self.generator(noise, training=True), self.spec)
@@ -91,9 +91,10 @@ class Trainer:
             loss = class_loss + config.fake_weight * fake_loss
             matching = gan.matching_loss(ops.stop_gradient(features[:count]), features[count:])
         own, other = self.model.trainable_variables, self.generator.trainable_variables
-        gradients, generator_gradients = tape.gradient(loss, own), tape.gradient(matching, other)
+        gradients = tape.gradient(loss, own)
+        if turn:
+            self.generator_optimizer.apply(tape.gradient(matching, other), other)
         self._update(gradients)
-        self.generator_optimizer.apply(generator_gradients, other)
         return class_loss, fake_loss, matching
 
     def _update(self, gradients: Any) -> None:

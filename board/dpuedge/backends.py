@@ -2,7 +2,7 @@
 
 An explicit choice that is not there is an error, never replaced by another one. Python 2.7 and 3.5+.
 """
-from __future__ import print_function, division
+from __future__ import division, print_function
 
 import glob
 import os

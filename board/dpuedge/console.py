@@ -1,5 +1,5 @@
 """Text for people: file names and messages of any encoding, on streams of any encoding. Python 2.7 and 3.5+."""
-from __future__ import print_function, division
+from __future__ import division, print_function
 
 
 def as_text(value):

@@ -3,7 +3,7 @@
 The only module under ``board/`` that uses dpuflow, and only once the emulator is opened. Python 2.7
 and 3.5+ can import it; running it takes what dpuflow takes.
 """
-from __future__ import print_function, division
+from __future__ import division, print_function
 
 import sys
 

@@ -3,7 +3,7 @@
 ``<stem>.json`` lies beside ``<stem>.xmodel`` and is written by the compile stage. :func:`load` reads
 and checks it; whoever holds a :class:`Model` need not check anything again. Python 2.7 and 3.5+.
 """
-from __future__ import print_function, division
+from __future__ import division, print_function
 
 import hashlib
 import io

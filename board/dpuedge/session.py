@@ -1,5 +1,5 @@
 """Classify sources one by one, on one or several threads, and take the times. Python 2.7 and 3.5+."""
-from __future__ import print_function, division
+from __future__ import division, print_function
 
 import time
 from collections import namedtuple

@@ -1,5 +1,5 @@
 """Results as a table or as JSON; both always say whether a DPU ran or was emulated. Python 2.7 and 3.5+."""
-from __future__ import print_function, division
+from __future__ import division, print_function
 
 import json
 import os

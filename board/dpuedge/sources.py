@@ -3,7 +3,7 @@
 A source has a ``name`` to show and ``values()``: one image as float32 in the network's input scale,
 or as int8 that goes to the network unchanged. Python 2.7 and 3.5+.
 """
-from __future__ import print_function, division
+from __future__ import division, print_function
 
 import glob
 import os

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from dpuedge import manifest as model_manifest
-
 from dpuflow.arrays import read_arrays
 from dpuflow.artifact import Stage, load_stage
 from dpuflow.errors import ArtifactError, DpuError
@@ -24,7 +23,7 @@ ENGINES = ("float", "quantized", "reference", "fast")  # <engine>_logits in eval
 class Evidence:
     """Everything that the page shows, in memory.
 
-    ``test_gray`` and ``nonchar_gray`` are uint8 (N, H, W), ``samples`` uint8 (S, H, W);
+    ``test_gray`` and ``nonchar_gray`` are uint8 (N, H, W), ``samples`` uint8 (S, H, W), ``nonchar_kinds`` text (M,);
     ``logits`` holds per engine float (N, C), ``nonchar_logits`` (M, C); ``truth`` the labels (N,).
     """
 
@@ -36,6 +35,7 @@ class Evidence:
     test_gray: Array
     truth: Array
     nonchar_gray: Array
+    nonchar_kinds: Array
     logits: Mapping[str, Array]
     nonchar_logits: Array
     engines: Mapping[str, Any]
@@ -61,13 +61,14 @@ def read_evidence(build: Path) -> Evidence:
     build = Path(build)
     stages = _stages(build)
     train, compiled, emulated = (stages[name] for name in NEEDED)
-    test, nonchars = _arrays(train, "test.npz", "gray", "labels"), _arrays(train, "nonchars.npz", "gray")
+    test, nonchars = _arrays(train, "test.npz", "gray", "labels"), _arrays(train, "nonchars.npz", "gray", "kinds")
     evaluation = _arrays(emulated, "evaluation.npz", "labels", "nonchar_logits", *(f"{e}_logits" for e in ENGINES))
     measures = _json(emulated, "evaluation.json", "engines", "layers")
     evidence = Evidence(
         name=build.resolve().name, stages=stages, model=_model(compiled), training=_json(train, "training.json"),
         samples=_pictures(_arrays(train, "samples.npz", "samples")["samples"]), test_gray=_pictures(test["gray"]),
         truth=evaluation["labels"], nonchar_gray=_pictures(nonchars["gray"]),
+        nonchar_kinds=nonchars["kinds"],
         logits={engine: evaluation[f"{engine}_logits"] for engine in ENGINES},
         nonchar_logits=evaluation["nonchar_logits"], engines=measures["engines"], layers=measures["layers"],
         estimate=_json(compiled, "estimate.json", "target", "core", "total_ms", "fps", "clock_mhz", "error_band",
@@ -142,6 +143,7 @@ def _check(evidence: Evidence, test_labels: Array) -> None:
     shapes = {
         **{f"{engine}_logits": (array, (len(test_labels), classes)) for engine, array in evidence.logits.items()},
         "nonchar_logits": (evidence.nonchar_logits, (len(evidence.nonchar_gray), classes)),
+        "kinds": (evidence.nonchar_kinds, (len(evidence.nonchar_gray),)),
         "labels": (evidence.truth, (len(evidence.test_gray),)),
     }
     for name, (array, shape) in shapes.items():

@@ -14,9 +14,9 @@ from dpuflow.ir.graph import Array
 
 # Marks that matplotlib draws with, replaced by the page's own colours: variables of style.css.
 INK, GRID = "#010101", "#020202"
-SERIES = ("#010203", "#010204", "#010205", "#010206", "#010207", "#010208")
+SERIES = ("#010203", "#010204", "#010205", "#010206", "#010207", "#010208", "#010209", "#01020a")
 VARIABLES = {INK: "--ink", GRID: "--grid", **{mark: f"--series-{i + 1}" for i, mark in enumerate(SERIES)}}
-BOUNDS = ("conv", "load", "ddr", "save", "pool", "fixed")  # a colour for each; others get the last
+BOUNDS = ("conv", "load", "ddr", "save", "pool", "fixed cost", "dwconv", "eltwise")  # a colour for each
 STYLE = {
     "svg.fonttype": "none", "svg.hashsalt": "dpuflow", "font.family": "sans-serif", "font.size": 9,
     "text.color": INK, "axes.labelcolor": INK, "axes.edgecolor": GRID, "xtick.color": INK, "ytick.color": INK,
@@ -66,6 +66,17 @@ def inline_svg(text: str, name: str, description: str) -> str:
     return text.replace("<svg ", f'<svg role="img" aria-label="{label}" ', 1)
 
 
+def legend_above(axes: Any, columns: int) -> None:
+    """The legend over the axes, where it hides nothing."""
+    axes.legend(loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=columns, borderaxespad=0.2, handlelength=1.6)
+
+
+def plain_rows(axes: Any) -> None:
+    """Horizontal bars need no grid lines and no ticks along them."""
+    axes.grid(axis="y", visible=False)
+    axes.tick_params(axis="y", length=0)
+
+
 def training_curves(curves: Mapping[str, tuple[list[float], list[float]]]) -> str | None:
     """Losses on the left, accuracies on the right; None without any curve."""
     groups = {"loss": [n for n in curves if "loss" in n], "accuracy": [n for n in curves if "accuracy" in n]}
@@ -78,8 +89,9 @@ def training_curves(curves: Mapping[str, tuple[list[float], list[float]]]) -> st
             axes.plot(*curves[name], color=SERIES[index % len(SERIES)], label=name.replace("_", " "),
                       linewidth=1.6, linestyle=("-", "--", "-.", ":")[index % 4],
                       marker="o" if len(curves[name][0]) == 1 else None)
-        axes.set(xlabel="epoch", title=title)
-        axes.legend()
+        axes.set(xlabel="epoch", ylabel=title)
+        axes.xaxis.get_major_locator().set_params(integer=True)
+        legend_above(axes, 3)
     return drawing.svg("Training curves per epoch: " + ", ".join(name.replace("_", " ") for name in curves))
 
 
@@ -114,7 +126,7 @@ def reality_histogram(characters: Array, others: Array) -> str:
                   label=f"{label}, {len(values)}")
     axes.axvline(0.5, color=INK, linewidth=0.8, linestyle=":")
     axes.set(xlabel="P(real)", ylabel="share of the pictures [%]", xlim=(0, 1))
-    axes.legend(loc="upper center")
+    legend_above(axes, 2)
     return drawing.svg("Histogram of P(real) for characters and for other pictures")
 
 
@@ -134,6 +146,8 @@ def layer_ranges(layers: Sequence[Mapping[str, Any]]) -> str:
     right.set(xlabel="signal to quantization noise [dB]", title="error against float")
     left.set_yticks(places, [layer["name"] for layer in layers], fontsize=7.5)
     left.set_ylim(len(layers) - 0.4, -0.6)
+    for axes in drawing.axes:
+        plain_rows(axes)
     return drawing.svg("Range used and signal to quantization noise of each tensor; the figures are in the table")
 
 
@@ -149,9 +163,11 @@ def layer_times(layers: Sequence[Mapping[str, Any]]) -> str:
         axes.barh(places[here], np.array([layer["ms"] for layer in layers])[here], color=colour, height=0.66,
                   label=f"bound by {bound}")
     for place, layer in zip(places, layers, strict=True):
-        axes.annotate(f" {layer['ms']:.3f} · {layer['bound']}", (layer["ms"], place), va="center", fontsize=8)
+        axes.annotate(f"{layer['ms']:.3f} · {layer['bound']}", (layer["ms"], place), va="center", fontsize=8,
+                      xytext=(4, 0), textcoords="offset points")
     axes.set_yticks(places, [str(layer["name"]) for layer in layers], fontsize=7.5)
     axes.set(xlabel="predicted ms", ylim=(len(layers) - 0.4, -0.6))
     axes.margins(x=0.14)
-    axes.legend(loc="lower right")
+    plain_rows(axes)
+    legend_above(axes, len(known))
     return drawing.svg("Predicted milliseconds per layer and what bounds each; the figures are in the table")

@@ -6,11 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from dpuedge import scores
 
+from dpuedge import scores
 from dpuflow.data.classes import Accuracy, accuracy
 from dpuflow.ir.graph import Array
 from dpuflow.report.evidence import Evidence
+
+THRESHOLD = 0.5  # of P(real)
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,15 @@ class ClassRow:
 
 
 @dataclass(frozen=True)
+class OtherKind:
+    """One kind of pictures that are no characters: AUC against all characters, share below 0.5."""
+
+    kind: str
+    auc: float
+    rejected: Accuracy
+
+
+@dataclass(frozen=True)
 class Reality:
     """P(real) of characters (N,) and of other pictures (M,), and how well it tells them apart."""
 
@@ -71,6 +82,7 @@ class Reality:
     auc: float
     characters_kept: Accuracy
     others_rejected: Accuracy
+    kinds: Sequence[OtherKind]
 
 
 def case_groups(labels: Sequence[str]) -> Array:
@@ -162,7 +174,11 @@ def reality(evidence: Evidence, logits: Array) -> Reality | None:
         return None
     characters = scores.p_real(logits, evidence.fake_class)
     others = scores.p_real(evidence.nonchar_logits, evidence.fake_class)
-    return Reality(characters, others, auc(characters, others), accuracy(characters >= 0.5), accuracy(others < 0.5))
+    kinds = [OtherKind(str(kind), auc(characters, others[evidence.nonchar_kinds == kind]),
+                       accuracy(others[evidence.nonchar_kinds == kind] < THRESHOLD))
+             for kind in np.unique(evidence.nonchar_kinds)]
+    return Reality(characters, others, auc(characters, others), accuracy(characters >= THRESHOLD),
+                   accuracy(others < THRESHOLD), kinds)
 
 
 def auc(positive: Array, negative: Array) -> float:

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from dpuedge import scores
-
 from dpuflow.artifact import atomic_path
 from dpuflow.errors import ConfigError
 from dpuflow.report import figures, measures
@@ -26,8 +25,9 @@ ENGINE_TITLES = {
     "fast": "emulated DPU, fast engine",
 }
 BOUND_MEANING = {
-    "conv": "the convolution array", "pool": "the pooling and depthwise engine", "load": "loading weights and features",
-    "save": "storing features", "ddr": "the memory's rate", "fixed": "the fixed cost of a node",
+    "conv": "the convolution array", "pool": "the pooling engine", "load": "loading weights and features",
+    "save": "storing features", "ddr": "the memory's rate", "fixed cost": "the fixed cost of a node", "dwconv": "the depthwise engine",
+    "eltwise": "the element-wise engine", "placement": "nothing: a change of layout only",
 }
 
 
@@ -112,12 +112,12 @@ def reality_part(evidence: Evidence, logits: Any) -> dict[str, Any]:
 def training_facts(evidence: Evidence) -> list[tuple[str, str]]:
     """What the training stage says about itself beside its curves, as (name, text)."""
     return [(key.replace("_", " "), fact_text(value)) for key, value in evidence.training.items()
-            if key not in ("curves", "history") and not isinstance(value, list)]
+            if key != "accuracy" and not isinstance(value, list)]
 
 
 def training_part(evidence: Evidence) -> dict[str, Any]:
     """Curves and generator samples."""
-    curves = measures.series(evidence.training.get("curves") or evidence.training.get("history") or [])
+    curves = measures.series(evidence.training.get("curve", []))
     samples = evidence.samples[:SAMPLES]
     return {
         "curves_svg": figures.training_curves(curves),
@@ -147,7 +147,7 @@ def time_part(evidence: Evidence) -> dict[str, Any]:
 
 def percent(share: float, digits: int = 2) -> str:
     """A share as per cent: 0.9123 -> "91.23 %"."""
-    return "–" if math.isnan(share) else f"{100 * share:.{digits}f} %"
+    return "–" if math.isnan(share) else f"{100 * share:.{digits}f}\u00a0%"
 
 
 def signed(share: float) -> str:
@@ -161,8 +161,8 @@ def number(value: float | None, digits: int = 3) -> str:
 
 
 def count(value: float) -> str:
-    """A whole number with thin spaces between the thousands."""
-    return f"{value:,.0f}".replace(",", " ")
+    """A whole number with narrow spaces between the thousands."""
+    return f"{value:,.0f}".replace(",", "\u202f")
 
 
 def kind(label: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import io
 
 import numpy as np
 
@@ -11,11 +12,11 @@ from dpuflow.ir.graph import Array
 
 def png_uri(gray: Array) -> str:
     """A ``data:`` URI of a uint8 picture (H, W), losslessly as PNG."""
-    import cv2
+    from PIL import Image  # comes with matplotlib
 
-    done, data = cv2.imencode(".png", np.ascontiguousarray(gray, dtype=np.uint8))
-    assert done  # PNG encodes every uint8 picture
-    return "data:image/png;base64," + base64.b64encode(data.tobytes()).decode("ascii")
+    stream = io.BytesIO()
+    Image.fromarray(np.ascontiguousarray(gray, dtype=np.uint8)).save(stream, "png", optimize=True)
+    return "data:image/png;base64," + base64.b64encode(stream.getvalue()).decode("ascii")
 
 
 def contact_sheet(pictures: Array, columns: int, gap: int = 2) -> Array:

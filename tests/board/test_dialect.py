@@ -18,9 +18,8 @@ def forbidden(tree: ast.AST) -> list[str]:
     found = []
     for node in ast.walk(tree):
         what = None
-        if isinstance(node, ast.arg) and node.annotation is not None:
-            what = "annotation"
-        elif isinstance(node, ast.AnnAssign) or getattr(node, "returns", None) is not None:
+        if (isinstance(node, ast.AnnAssign) or getattr(node, "returns", None) is not None
+                or (isinstance(node, ast.arg) and node.annotation is not None)):
             what = "annotation"
         elif isinstance(node, ast.arguments) and (node.kwonlyargs or node.posonlyargs):
             what = "keyword-only or positional-only argument"

@@ -2,17 +2,18 @@
 import json
 import os
 
-import conftest
+import board_model
 import pytest
+
 from dpuedge import manifest
 from dpuedge.errors import ManifestError
 
 
 def test_a_good_manifest_gives_a_checked_model(tmpdir):
-    path = conftest.write_model(tmpdir, b"bytes of the model")
+    path = board_model.write_model(tmpdir, b"bytes of the model")
     model = manifest.load(path)
     assert model.path == path
-    assert model.sha256 == conftest.sha256(b"bytes of the model")
+    assert model.sha256 == board_model.sha256(b"bytes of the model")
     assert model.inputs == (manifest.Tensor("input_real", (1, 32, 32, 1), 5),)
     assert model.outputs == (manifest.Tensor("net/dense/BiasAdd", (1, 3), 3),)
     assert model.labels == ("A", "b")
@@ -22,13 +23,13 @@ def test_a_good_manifest_gives_a_checked_model(tmpdir):
 
 
 def test_a_folder_means_its_one_model(tmpdir):
-    path = conftest.write_model(tmpdir)
+    path = board_model.write_model(tmpdir)
     tmpdir.join("manifest.json").write("{}")  # the stage's own manifest does not matter
     assert manifest.load(str(tmpdir)).path == path
 
 
 def test_a_model_without_a_fake_class_names_every_output(tmpdir):
-    path = conftest.write_model(tmpdir, labels=["A", "b", "c"], fake_class=None)
+    path = board_model.write_model(tmpdir, labels=["A", "b", "c"], fake_class=None)
     assert manifest.load(path).fake_class is None
 
 
@@ -51,8 +52,8 @@ def test_a_model_without_a_fake_class_names_every_output(tmpdir):
     ({"outputs": [{"name": "y", "shape": [1, 2, 2, 3], "fix_point": 5}]}, "not one row of logits"),
     ({"cpu_tail": [{"name": "ctc", "op": "ctc"}]}, "cpu_tail[0].op: wrong entry"),
     ({"preprocessing": []}, "preprocessing: wrong preprocessing specification"),
-    ({"preprocessing": dict(conftest.SPEC, height=0)}, "preprocessing: wrong preprocessing specification"),
-    ({"preprocessing": dict(conftest.SPEC, id=1)}, "preprocessing.id: wrong entry"),
+    ({"preprocessing": dict(board_model.SPEC, height=0)}, "preprocessing: wrong preprocessing specification"),
+    ({"preprocessing": dict(board_model.SPEC, id=1)}, "preprocessing.id: wrong entry"),
     ({"labels": ["A"]}, "labels: wrong entry"),
     ({"labels": ["A", 3]}, "labels[1]: wrong entry"),
     ({"labels": ["A", "b", "c"]}, "the labels do not fit the outputs: expected 2 labels, got 3"),
@@ -64,17 +65,17 @@ def test_a_model_without_a_fake_class_names_every_output(tmpdir):
     ({"files": {"tiny.xmodel": "00" * 32}}, "the model is not the one its manifest describes"),
 ])
 def test_every_wrong_entry_is_named(tmpdir, changes, expected):
-    path = conftest.write_model(tmpdir, **changes)
+    path = board_model.write_model(tmpdir, **changes)
     with pytest.raises(ManifestError) as caught:
         manifest.load(path)
     assert expected in str(caught.value)
 
 
-@pytest.mark.parametrize("key", sorted(conftest.manifest_data(b"")))
+@pytest.mark.parametrize("key", sorted(board_model.manifest_data(b"")))
 def test_every_entry_is_needed(tmpdir, key):
-    data = conftest.manifest_data(b"model")
+    data = board_model.manifest_data(b"model")
     del data[key]
-    path = conftest.write_model(tmpdir, text=json.dumps(data))
+    path = board_model.write_model(tmpdir, text=json.dumps(data))
     with pytest.raises(ManifestError, match=key):
         manifest.load(path)
 
@@ -84,27 +85,27 @@ def test_every_entry_is_needed(tmpdir, key):
     ("[" * 100000, "not JSON"),
 ])
 def test_what_is_no_manifest_is_refused(tmpdir, text, expected):
-    path = conftest.write_model(tmpdir, text=text)
+    path = board_model.write_model(tmpdir, text=text)
     with pytest.raises(ManifestError, match=expected):
         manifest.load(path)
 
 
 def test_bytes_that_are_not_utf8_are_refused(tmpdir):
-    path = conftest.write_model(tmpdir)
+    path = board_model.write_model(tmpdir)
     tmpdir.join("tiny.json").write_binary(b"\xff\xfe\x00{")
     with pytest.raises(ManifestError, match="not JSON"):
         manifest.load(path)
 
 
 def test_a_truncated_model_is_noticed(tmpdir):
-    path = conftest.write_model(tmpdir, b"whole model")
+    path = board_model.write_model(tmpdir, b"whole model")
     tmpdir.join("tiny.xmodel").write_binary(b"whole")
     with pytest.raises(ManifestError, match="not the one its manifest describes"):
         manifest.load(path)
 
 
 def test_a_missing_manifest_names_the_remedy(tmpdir):
-    path = conftest.write_model(tmpdir)
+    path = board_model.write_model(tmpdir)
     tmpdir.join("tiny.json").remove()
     with pytest.raises(ManifestError, match=r"tiny\.json: cannot read the model's manifest.*make compile"):
         manifest.load(path)
@@ -113,7 +114,7 @@ def test_a_missing_manifest_names_the_remedy(tmpdir):
 def test_a_folder_needs_exactly_one_model(tmpdir):
     with pytest.raises(ManifestError, match="no single model"):
         manifest.load(str(tmpdir))
-    conftest.write_model(tmpdir)
+    board_model.write_model(tmpdir)
     tmpdir.join("other.xmodel").write("x")
     with pytest.raises(ManifestError, match=r"other\.xmodel, tiny\.xmodel"):
         manifest.load(str(tmpdir))

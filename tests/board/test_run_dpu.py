@@ -3,10 +3,11 @@
 import json
 import os
 
-import conftest
+import board_model
 import cv2
 import numpy as np
 import pytest
+
 import run_dpu
 from dpuedge import backends
 from dpuedge.errors import BackendError
@@ -43,7 +44,7 @@ def test_json_of_literal_logits(capsys, model_path, array_path):
     status, data, _ = run_json(capsys, model_path, "--input", array_path)
     assert status == 0
     assert (data["backend"], data["emulated"], data["engine"]) == ("emulator", True, "fake")
-    assert data["model_sha256"] == conftest.sha256(b"model")
+    assert data["model_sha256"] == board_model.sha256(b"model")
     assert data["core"] == {"name": "B1152", "target": "zedboard", "pixel_parallel": 4}
     assert data["preprocessing"] == "gray32-stretch-standardize-v1"
     first, second, third = data["predictions"]
@@ -65,7 +66,7 @@ def test_every_table_says_emulated(capsys, model_path, array_path):
     assert lines[0].startswith("EMULATED on this computer's CPU (engine fake)")
     assert "emulator ms" in out
     assert "not a DPU time" in lines[-1]
-    row = [line for line in lines if "x.npy[0]" in line][0].split()
+    row = next(line for line in lines if "x.npy[0]" in line).split()
     assert row[1:3] == ["A", "0.9997"]
     assert row[3:7] == ["A", "0.9972", "b", "0.0025"]
     assert len(err.splitlines()) == 1
@@ -128,11 +129,11 @@ def test_threads_and_repetitions_change_no_result(capsys, tmpdir, model_path):
 
 
 def test_each_thread_has_its_own_runner_and_all_are_closed(capsys, array_path, model_path, fake_emulator):
-    before = conftest.FakeRunner.closed
+    before = board_model.FakeRunner.closed
     assert run_dpu.main([model_path, "--input", array_path, "--threads", "9", "--repeat", "4"]) == 0
     capsys.readouterr()
     assert len(fake_emulator) == 3  # not more runners than images
-    assert conftest.FakeRunner.closed == before + 3
+    assert board_model.FakeRunner.closed == before + 3
     assert sum(len(runner.images) for runner in fake_emulator) == 12
 
 
@@ -210,6 +211,6 @@ def test_errors_are_one_message_and_debug_shows_the_origin(capsys, tmpdir, array
 def test_ctrl_c_is_one_message(capsys, monkeypatch, array_path, model_path):
     def interrupt(_runner, _image):
         raise KeyboardInterrupt
-    monkeypatch.setattr(conftest.FakeRunner, "run", interrupt)
+    monkeypatch.setattr(board_model.FakeRunner, "run", interrupt)
     assert run_dpu.main([model_path, "--input", array_path]) == 130
     assert capsys.readouterr()[1].splitlines()[-1] == "run_dpu.py: error: interrupted"

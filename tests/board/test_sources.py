@@ -3,6 +3,7 @@ import os
 
 import numpy as np
 import pytest
+
 from dpuedge import sources
 from dpuedge.errors import ImageError
 from dpuedge.manifest import Tensor

@@ -9,14 +9,14 @@ from typing import Any
 
 import cv2
 import numpy as np
-from dpuedge.image import DEFAULT_SPEC
 
+from dpuedge.image import DEFAULT_SPEC
 from dpuflow.arrays import write_arrays
 from dpuflow.artifact import write_stage
 from dpuflow.data.classes import FAKE_CLASS, LABELS
 
 OPS = ("conv2d", "conv2d_1", "conv2d_2", "conv2d_3", "conv2d_4", "conv2d_5", "Mean", "dense")
-BOUNDS = ("conv", "load", "load", "load", "load", "conv", "fixed", "ddr")
+BOUNDS = ("conv", "load", "load", "load", "load", "conv", "fixed cost", "ddr")
 
 
 def draw(label: str, random: np.random.Generator) -> np.ndarray:
@@ -46,13 +46,14 @@ def write_train(build: Path, count: int, others: int, epochs: int) -> np.ndarray
     with write_stage(build / "train", "train", key) as writer:
         writer.info.update(labels=list(LABELS), fake_class=FAKE_CLASS, preprocessing=dict(DEFAULT_SPEC),
                            dataset={"train": 100_000, "validation": 2000, "test": count, "digest": "ab" * 32})
-        training = {"mode": "gan", "seed": 7, "samples_seen": 500_000, "seconds": 201.5, "curves": curves}
+        training = {"mode": "gan", "seed": 7, "samples_seen": 500_000, "seconds": 201.5, "curve": curves}
         writer.path("training.json").write_text(json.dumps(training), encoding="utf-8")
         write_arrays(writer.path("samples.npz"), {"samples": random.integers(0, 256, (48, 32, 32), np.uint8)})
         write_arrays(writer.path("test.npz"), {"gray": gray, "labels": labels,
                                                "x": gray[..., None].astype(np.float32)})
         noise = random.integers(0, 256, (others, 32, 32), np.uint8)
-        write_arrays(writer.path("nonchars.npz"), {"gray": noise, "x": noise[..., None].astype(np.float32)})
+        write_arrays(writer.path("nonchars.npz"), {"gray": noise, "x": noise[..., None].astype(np.float32),
+                                                   "kinds": np.array(["noise", "texture"])[np.arange(others) % 2]})
     return labels
 
 
@@ -72,7 +73,7 @@ def write_compile(build: Path) -> None:
               for i, (op, bound) in enumerate(zip(OPS, BOUNDS, strict=True))]
     total = sum(layer["ms"] for layer in layers)
     estimate = {"target": "zedboard", "core": "B1152", "total_ms": total, "fps": 1e3 / total, "clock_mhz": 90.0,
-                "error_band": "±40 % (small image, bound by loading weights)", "layers": layers}
+                "error_band": "+-10 % compute-bound, +-40 % for small-image nets limited by loading weights", "layers": layers}
     with write_stage(build / "compile", "compile", {"target": "zedboard"}) as writer:
         writer.path("chars74k.xmodel").write_bytes(blob)
         writer.path("chars74k.json").write_text(json.dumps(manifest), encoding="utf-8")
@@ -81,18 +82,18 @@ def write_compile(build: Path) -> None:
                                               encoding="utf-8")
 
 
-def write_emulate(build: Path, labels: np.ndarray, others: int, **changes: Any) -> None:
+def write_emulate(build: Path, truth: np.ndarray, others: int, **changes: Any) -> None:
     """The emulate stage; ``changes`` replace arrays of evaluation.npz."""
     random = np.random.default_rng(2)
-    float_logits = logits_of(labels, random)
+    float_logits = logits_of(truth, random)
     quantized = np.round(float_logits * 8 + random.normal(0, 0.6, float_logits.shape)).astype(np.float32) / 8
-    arrays = {"labels": labels, "float_logits": float_logits, "quantized_logits": quantized,
+    arrays = {"labels": truth, "float_logits": float_logits, "quantized_logits": quantized,
               "reference_logits": quantized, "fast_logits": quantized,
               "nonchar_logits": logits_of(np.arange(others) % len(LABELS), random, real=False), **changes}
     layers = [{"name": f"discriminator/{op}/Relu", "op": "conv2d", "fix_point": 4 - i % 3, "min": 0.0 if i < 6 else -5.5,
                "max": 7.5 - i / 2, "saturated_share": 0.0004 * i, "sqnr_db": None if i == 6 else 34.0 - 2.1 * i,
                "cosine": 0.9999 - 0.0006 * i} for i, op in enumerate(OPS)]
-    measures = {"engines": {"tensors_compared": 14, "tensors_different": 0, "images": len(labels)}, "layers": layers}
+    measures = {"engines": {"tensors_compared": 14, "tensors_different": 0, "images": len(truth)}, "layers": layers}
     with write_stage(build / "emulate", "emulate", {"model": "cd" * 32}) as writer:
         write_arrays(writer.path("evaluation.npz"), arrays)
         writer.path("evaluation.json").write_text(json.dumps(measures), encoding="utf-8")

@@ -1,0 +1,73 @@
+# dpuflow: `make` runs the whole flow, `make test` the tests. Both set themselves up in .venv.
+
+MODEL        ?= chars74k
+TARGET       ?= zedboard
+BUILD        ?= build
+PYTHON       ?= python3
+VENV         := .venv
+BIN          := $(VENV)/bin
+STAGE         = $(BIN)/python scripts/stage.py
+STAGE_FLAGS   = --model $(MODEL) --build $(BUILD)
+TRAIN_FLAGS  ?=
+export TF_CPP_MIN_LOG_LEVEL ?= 2
+
+.NOTPARALLEL:
+.PHONY: all help setup setup-train train freeze quantize compile emulate report test check bench accuracy lock clean distclean
+.DEFAULT_GOAL := all
+
+all: report  ## all stages, then the report (default)
+
+help:  ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*## */\1\t/p' $(MAKEFILE_LIST) | expand -t 14
+
+# The environment: one folder, exact versions with hashes, made again only when the lock file changes.
+$(VENV)/.core: requirements/core.lock pyproject.toml
+	$(PYTHON) scripts/setup_venv.py $(VENV) core
+$(VENV)/.train: requirements/train.lock $(VENV)/.core
+	$(PYTHON) scripts/setup_venv.py $(VENV) train
+$(VENV)/.dev: requirements/dev.lock $(VENV)/.train
+	$(PYTHON) scripts/setup_venv.py $(VENV) dev
+
+setup: $(VENV)/.core  ## install the core (no TensorFlow)
+setup-train: $(VENV)/.train  ## install what training needs too
+
+train: $(VENV)/.train  ## learn the network (DPUFLOW_DATA: real data, else built-in glyphs)
+	$(BIN)/python train/train.py --model $(MODEL) --out $(BUILD)/$(MODEL)/train $(TRAIN_FLAGS)
+
+freeze: train  ## a frozen TensorFlow-1 graph
+	$(BIN)/python train/freeze.py --model $(MODEL) --train $(BUILD)/$(MODEL)/train --out $(BUILD)/$(MODEL)/freeze
+
+quantize: freeze  ## decent_q: quantize_eval_model.pb and deploy_model.pb
+	$(STAGE) quantize $(STAGE_FLAGS)
+
+compile: quantize  ## dnnc: kernels for the DPU of TARGET
+	$(STAGE) compile $(STAGE_FLAGS) --target $(TARGET)
+
+emulate: compile  ## both engines on the whole test set
+	$(STAGE) emulate $(STAGE_FLAGS)
+
+report: emulate  ## build/<model>/report/report.html
+	$(STAGE) report $(STAGE_FLAGS)
+
+test: $(VENV)/.dev  ## all tests
+	$(BIN)/python -m pytest
+
+check: $(VENV)/.dev  ## lint, types, generated files
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/python scripts/supported_ops.py --check
+
+bench: $(VENV)/.dev  ## speed and memory as ratios in one run
+	$(BIN)/python scripts/bench.py
+
+accuracy: $(VENV)/.train  ## accuracy on real data (DPUFLOW_DATA), several seeds; takes hours
+	$(BIN)/python scripts/accuracy.py
+
+lock: $(VENV)/.dev  ## write the lock files anew
+	$(BIN)/python scripts/lock.py
+
+clean:  ## remove build/
+	rm -rf $(BUILD)
+
+distclean: clean  ## remove the environment too
+	rm -rf $(VENV)

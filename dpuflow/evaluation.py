@@ -1,0 +1,172 @@
+"""Compare the float network, the quantized one and both engines on a whole test set.
+
+Nothing here is run on hardware: "emulated" throughout.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from dpuedge import fixed
+
+from dpuflow.arrays import read_arrays, write_arrays
+from dpuflow.artifact import Stage, StageWriter, load_stage
+from dpuflow.engines import open_engine
+from dpuflow.engines.evaluate import evaluate
+from dpuflow.errors import DataError
+from dpuflow.formats.tf_import import import_tf
+from dpuflow.ir.graph import Array, Graph
+from dpuflow.model import Model, load
+
+_BATCH = 256
+
+
+@dataclass(frozen=True)
+class Files:
+    """The model in its four forms."""
+
+    float_: Model
+    evaluation: Model
+    compiled: Model
+
+
+def logits_name(graph: Graph) -> str:
+    """The tensor before the closing softmax, or the output itself."""
+    node = graph.node(graph.outputs[0])
+    while node.op in ("softmax", "identity") and node.fix is None:
+        node = graph.node(node.inputs[0])
+    return node.name
+
+
+def _arrays(stage: Stage, name: str) -> dict[str, Array]:
+    arrays = read_arrays(stage.path(name))
+    if not isinstance(arrays, dict) or "x" not in arrays:
+        raise DataError("no array x in the file", where=stage.path(name), remedy="run `make train` again")
+    return arrays
+
+
+def _batches(x: Array) -> Iterator[Array]:
+    return (x[at:at + _BATCH] for at in range(0, len(x), _BATCH))
+
+
+def float_tensors(graph: Graph, x: Array, names: tuple[str, ...]) -> dict[str, Array]:
+    """Tensors of a float graph on all images."""
+    source = graph.inputs[0].name
+    parts = [evaluate(graph, {source: batch}, names) for batch in _batches(x)]
+    return {name: np.concatenate([part[name] for part in parts]) for name in names}
+
+
+def simulated_logits(model: Model, x: Array) -> Array:
+    """The evaluation graph in float32 with its FixNeurons, as TensorFlow would run it."""
+    assert model.tf is not None
+    sinks = [node.name for node in model.tf.sinks]
+    graph = import_tf(model.tf, sinks)
+    name = graph.node(sinks[0]).inputs[0] if graph.node(sinks[0]).op == "softmax" else sinks[0]
+    return float_tensors(graph, x, (name,))[name]
+
+
+def engine_tensors(graph: Graph, x: Array, engine: str) -> dict[str, Array]:
+    """Every computed tensor of a quantized graph, int8 where it is quantized."""
+    runner = open_engine(graph, engine)
+    names = tuple(node.name for node in graph.nodes if node.op not in ("input", "const"))
+    parts = [runner.run(batch, names, int8=True) for batch in _batches(x)]
+    return {name: np.concatenate([part[name] for part in parts]) for name in names}
+
+
+def compare_engines(first: Mapping[str, Array], second: Mapping[str, Array]) -> dict[str, int]:
+    """How many tensors, values and images two engines were compared on, and how many differ."""
+    different = {name: int((first[name] != second[name]).sum()) for name in first}
+    return {
+        "tensors_compared": len(first), "tensors_different": sum(count > 0 for count in different.values()),
+        "values_compared": sum(value.size for value in first.values()), "values_different": sum(different.values()),
+        "images": len(next(iter(first.values()))),
+    }
+
+
+def layer_error(node_name: str, op: str, pos: int, float_value: Array, ints: Array) -> dict[str, Any]:
+    """How far a layer's emulated tensor is from the float network's."""
+    exact = float_value.astype(np.float64).reshape(-1)
+    got = fixed.dequantize(ints, pos).astype(np.float64).reshape(-1)
+    noise, signal = float(np.sum((got - exact) ** 2)), float(np.sum(exact**2))
+    norms = float(np.linalg.norm(got) * np.linalg.norm(exact))
+    low, high = fixed.int_range(8)
+    return {
+        "name": node_name, "op": op, "fix_point": pos, "min": float(exact.min()), "max": float(exact.max()),
+        "saturated_share": float(np.mean((ints == low) | (ints == high))),
+        "sqnr_db": 10 * float(np.log10(signal / noise)) if noise and signal else None,
+        "cosine": float(np.dot(got, exact) / norms) if norms else None,
+    }
+
+
+def layer_errors(files: Files, emulated: Mapping[str, Array], x: Array) -> list[dict[str, Any]]:
+    """One record per layer that the float network and the quantized one have in common."""
+    quantized = [node for node in files.evaluation.graph.nodes
+                 if node.fix and node.op not in ("input", "const") and node.name in files.float_.graph.by_name]
+    values = float_tensors(files.float_.graph, x, tuple(node.name for node in quantized))
+    return [layer_error(node.name, node.op, node.fix.pos, values[node.name], emulated[node.name])
+            for node in quantized if node.fix]
+
+
+def _models(folder: Path, name: str) -> Files:
+    stages = {stage: load_stage(folder / stage) for stage in ("freeze", "quantize", "compile")}
+    return Files(load(stages["freeze"].path("frozen_model.pb")),
+                 load(stages["quantize"].path("quantize_eval_model.pb")),
+                 load(stages["compile"].path(f"{name}.xmodel")))
+
+
+def _decoded(graph: Graph, tensors: Mapping[str, Array], name: str) -> Array:
+    fix = graph.node(name).fix
+    return fixed.dequantize(tensors[name], fix.pos) if fix else tensors[name]
+
+
+def write_evaluation(folder: Path, name: str, writer: StageWriter) -> dict[str, Any]:
+    """Run everything and write ``evaluation.npz`` and ``evaluation.json``; returns the latter."""
+    train = load_stage(folder / "train")
+    test, nonchars = _arrays(train, "test.npz"), _arrays(train, "nonchars.npz")
+    files, x = _models(folder, name), test["x"]
+    compiled = files.compiled.graph
+    reference, fast = (engine_tensors(compiled, x, engine) for engine in ("reference", "fast"))
+    logits = logits_name(compiled)
+    arrays = {
+        "labels": test["labels"], "float_logits": float_tensors(files.float_.graph, x, (logits_name(
+            files.float_.graph),))[logits_name(files.float_.graph)],
+        "quantized_logits": simulated_logits(files.evaluation, x),
+        "reference_logits": _decoded(compiled, reference, logits), "fast_logits": _decoded(compiled, fast, logits),
+        "nonchar_logits": open_engine(compiled, "fast").run(nonchars["x"], (logits,))[logits],
+    }
+    evaluated = engine_tensors(files.evaluation.graph, x, "reference")
+    result = {"engines": compare_engines(reference, fast), "layers": layer_errors(files, evaluated, x),
+              "accuracy": accuracies(arrays), "images": len(x), "note": "emulated, not run on hardware"}
+    write_arrays(writer.path("evaluation.npz"), arrays)
+    writer.path("evaluation.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    return result
+
+
+def accuracies(arrays: Mapping[str, Array]) -> dict[str, Any]:
+    """Top-1 and case-merged accuracy of each form among the real classes, and agreement with float."""
+    from dpuflow.data.classes import FAKE_CLASS, score
+
+    labels = arrays["labels"]
+    chosen = {key.removesuffix("_logits"): value[:, :FAKE_CLASS].argmax(axis=1)
+              for key, value in arrays.items() if key.endswith("_logits") and key != "nonchar_logits"}
+    agreement = {form: float(np.mean(classes == chosen["float"])) for form, classes in chosen.items()}
+    return {form: {**score(labels, classes), "agreement_with_float": agreement[form]}
+            for form, classes in chosen.items()}
+
+
+def summary(result: Mapping[str, Any]) -> str:
+    """The result in a few lines."""
+    engines = result["engines"]
+    lines = [f"emulated {result['images']} test images (not run on hardware)"]
+    for form, figures in result["accuracy"].items():
+        lines.append(f"  {form:<10} top-1 {figures['top1']['accuracy']:.4f}  "
+                     f"case-merged {figures['case_merged']['accuracy']:.4f}  "
+                     f"agrees with float {figures['agreement_with_float']:.4f}")
+    lines.append(f"  engines: {engines['values_different']} of {engines['values_compared']} values differ in "
+                 f"{engines['tensors_compared']} tensors")
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,105 @@
+"""The stages after freezing, by name, as the Makefile calls them.
+
+    .venv/bin/python scripts/stage.py quantize --model chars74k --build build
+
+Each reads the folders of the stages before it and writes its own, whole or not at all; it does
+nothing when the same inputs, options and code were used the last time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from dpuflow.artifact import StageWriter, load_stage
+from dpuflow.cli.common import add_debug, run_command
+from dpuflow.errors import CompileError, DpuflowError, QuantizeError
+from dpuflow.flow import code_digest, run_stage, stage_digests
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def _call(script: str, model: str, writer: StageWriter, build: Path, environment: dict[str, str],
+          error: type[DpuflowError]) -> str:
+    """Run a stage folder's shell script into the writer's folder; its console text."""
+    command = ["sh", str(ROOT / script), model, str(writer.folder)]
+    variables = {**os.environ, "BUILD": str(build.resolve()), **environment}
+    done = subprocess.run(command, env=variables, text=True, stdout=subprocess.PIPE, check=False)
+    if done.returncode:
+        print(done.stdout, end="")
+        raise error("the stage failed", where=script, got=f"exit code {done.returncode}",
+                    remedy="its message stands above")
+    return done.stdout
+
+
+def quantize(options: argparse.Namespace, folder: Path) -> None:
+    """``sh quantize/decent_q.sh`` on the frozen graph and the calibration images."""
+    script = ROOT / "quantize" / "decent_q.sh"
+    key = {"inputs": stage_digests([folder / "freeze", folder / "train"]),
+           "code": code_digest(script, script.with_name("input_fn.py"))}
+
+    def produce(writer: StageWriter) -> None:
+        text = _call("quantize/decent_q.sh", options.model, writer, options.build, {}, QuantizeError)
+        writer.path("console.txt").write_text(text.replace(str(writer.folder), str(folder / "quantize")))
+        writer.info.update(load_stage(folder / "freeze").info)
+        print(text.replace(str(writer.folder), str(folder / "quantize")), end="")
+
+    run_stage("quantize", folder / "quantize", key, produce)
+
+
+def compile_(options: argparse.Namespace, folder: Path) -> None:
+    """``sh compile/dnnc.sh`` on the deploy graph."""
+    script = ROOT / "compile" / "dnnc.sh"
+    key = {"inputs": stage_digests([folder / "quantize"]), "code": code_digest(script), "target": options.target}
+
+    def produce(writer: StageWriter) -> None:
+        text = _call("compile/dnnc.sh", options.model, writer, options.build, {"TARGET": options.target}, CompileError)
+        writer.path("kernels.txt").write_text(text)
+        writer.info.update(target=options.target)
+        print(text, end="")
+
+    run_stage("compile", folder / "compile", key, produce)
+
+
+def emulate(options: argparse.Namespace, folder: Path) -> None:
+    """Both engines on the whole test set, against the float network."""
+    from dpuflow.evaluation import summary, write_evaluation
+
+    key = {"inputs": stage_digests([folder / name for name in ("train", "freeze", "quantize", "compile")]),
+           "code": code_digest()}
+
+    def produce(writer: StageWriter) -> None:
+        print(summary(write_evaluation(folder, options.model, writer)), end="")
+
+    run_stage("emulate", folder / "emulate", key, produce)
+
+
+def report(options: argparse.Namespace, folder: Path) -> None:
+    """One page from everything."""
+    from dpuflow.report import write_report
+
+    key = {"inputs": stage_digests([folder / name for name in ("train", "quantize", "compile", "emulate")]),
+           "code": code_digest()}
+    if run_stage("report", folder / "report", key, lambda writer: write_report(folder, writer.path("report.html"))):
+        print(f"report: wrote {folder / 'report' / 'report.html'}")
+
+
+STAGES = {"quantize": quantize, "compile": compile_, "emulate": emulate, "report": report}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="stage", description=__doc__.splitlines()[0])
+    parser.add_argument("stage", choices=tuple(STAGES))
+    parser.add_argument("--model", default="chars74k")
+    parser.add_argument("--build", type=Path, default=Path("build"))
+    parser.add_argument("--target", default="zedboard")
+    add_debug(parser)
+    options = parser.parse_args()
+    return run_command(options.stage, lambda o: STAGES[o.stage](o, o.build / o.model), options)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
