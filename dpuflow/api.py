@@ -68,7 +68,7 @@ def quantize(model: Model | Path | str, calibration: Calibration, *, input_nodes
     return QuantizedModel(result, model_from_tf(result.evaluation, model.graph.name, config.shapes))
 
 
-def compile(model: Model | QuantizedModel | Path | str, target: str = "zedboard",  # noqa: A001  # the stage's name
+def compile(model: Model | QuantizedModel | Path | str, target: str = "zedboard",  # the stage's name
             name: str | None = None) -> Compiled:
     """Compile a quantized network for a core; CompileError or GraphError naming the layer."""
     from dpuflow.compiler.driver import compile_graph

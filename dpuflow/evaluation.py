@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from dpuedge import fixed
 
+from dpuedge import fixed
 from dpuflow.arrays import read_arrays, write_arrays
 from dpuflow.artifact import Stage, StageWriter, load_stage
 from dpuflow.engines import open_engine

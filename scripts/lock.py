@@ -10,7 +10,9 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-EXTRAS = {"core": ("image",), "train": ("image", "train", "report"), "dev": ("image", "train", "report", "bench", "dev")}
+EXTRAS = {
+    "core": ("image",), "train": ("image", "train", "report"), "dev": ("image", "train", "report", "bench", "dev"),
+}
 
 
 def main() -> int:
@@ -20,8 +22,8 @@ def main() -> int:
     for part, extras in EXTRAS.items():
         output = folder / f"{part}.lock"
         command = [str(uv), "pip", "compile", "--universal", "--generate-hashes", "--python-version", "3.10",
-                   "--no-emit-index-url", "--no-header", "--no-annotate", "--quiet", "-c", str(folder / "constraints.in"),
-                   "-o", str(output), str(ROOT / "pyproject.toml"), str(folder / "build.in")]
+                   "--no-emit-index-url", "--no-header", "--no-annotate", "--quiet",
+                   "-c", str(folder / "constraints.in"), "-o", str(output), str(ROOT / "pyproject.toml"), str(folder / "build.in")]
         command += [f"--extra={extra}" for extra in extras]
         if previous:
             command += ["-c", str(previous)]

@@ -93,7 +93,7 @@ def _blurred(image: Gray, rng: np.random.Generator) -> Gray:
 
 def _stroke(image: Gray, rng: np.random.Generator) -> Gray:
     """Thicker or thinner strokes."""
-    kernel = np.ones((2, 2) if rng.random() < 0.6 else (3, 3), np.uint8)  # noqa: PLR2004 - a share
+    kernel = np.ones((2, 2) if rng.random() < 0.6 else (3, 3), np.uint8)
     change = cv2.erode if rng.random() < 0.5 else cv2.dilate
     return np.asarray(change(image, kernel), dtype=np.uint8)
 

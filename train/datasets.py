@@ -12,9 +12,9 @@ from typing import Any
 
 import augment
 import numpy as np
-from dpuedge.image import fit, normalize
 from train_config import TrainConfig
 
+from dpuedge.image import fit, normalize
 from dpuflow.data import chars74k, fonts, glyphs
 from dpuflow.data.classes import FAKE_CLASS
 from dpuflow.data.pictures import Pictures, join, summary

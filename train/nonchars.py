@@ -6,8 +6,8 @@ from typing import Any
 
 import cv2
 import numpy as np
-from dpuedge.image import resize
 
+from dpuedge.image import resize
 from dpuflow.data.pictures import Pictures
 
 SIDE = 32
@@ -39,7 +39,7 @@ def _lines(rng: np.random.Generator) -> Any:
     y, x = np.mgrid[:SIDE, :SIDE]
     angle, period = rng.uniform(0, np.pi), rng.uniform(4, 16)
     wave = np.sin((x * np.cos(angle) + y * np.sin(angle)) * 2 * np.pi / period + rng.uniform(0, 6))
-    return _stretched(np.where(wave > rng.uniform(-0.5, 0.5), 1.0, 0.0) if rng.random() < 0.5 else wave)  # noqa: PLR2004
+    return _stretched(np.where(wave > rng.uniform(-0.5, 0.5), 1.0, 0.0) if rng.random() < 0.5 else wave)
 
 
 def _blobs(rng: np.random.Generator) -> Any:

@@ -12,10 +12,10 @@ from datasets import Source, Splits, inputs
 from nonchars import nonchar_pictures
 from trainer import Progress, Trainer
 
+from dpuedge.image import normalize
 from dpuflow.artifact import StageWriter
 from dpuflow.data.classes import FAKE_CLASS, LABELS, score
 from dpuflow.data.pictures import Pictures, join
-from dpuedge.image import normalize
 
 CALIBRATION_IMAGES = 1280
 SAMPLES = 100

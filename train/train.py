@@ -13,10 +13,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dpuedge.errors import DpuError
-from dpuedge.image import DEFAULT_SPEC, check_spec
 from train_config import TrainConfig, load_config, parse_setting
 
+from dpuedge.errors import DpuError
+from dpuedge.image import DEFAULT_SPEC, check_spec
 from dpuflow.artifact import current_stage, json_digest, write_stage
 from dpuflow.data.root import VARIABLE
 
@@ -145,7 +145,8 @@ def _say_entry(entry: Mapping[str, float], bar: Any, steps: int, terminal: bool)
         bar.set_postfix_str(text)
         return
     left = entry["seconds"] / entry["step"] * (steps - entry["step"])
-    print(f"train: step {entry['step']:.0f} of {steps}, {text}, {entry['seconds']:.0f} s, {left:.0f} s left", flush=True)
+    print(f"train: step {entry['step']:.0f} of {steps}, {text}, {entry['seconds']:.0f} s, {left:.0f} s left",
+          flush=True)
 
 
 def _say_result(accuracy: Mapping[str, Any], progress: Progress, out: Path) -> None:

@@ -75,17 +75,17 @@ def choose(name):
     """
     if name == "auto":
         backend, note = choose("emulator")[0], "emulating the DPU on this CPU, because no DPU is used: %s"
-        return backend, note % "; ".join(_reason(row) for row in BACKENDS if not row.emulated)
+        return backend, note % "; ".join(
+            "%s %s" % (row.name, _reason(row)) for row in BACKENDS if not row.emulated)
     backend = dict((row.name, row) for row in BACKENDS)[name]
     if backend.open_runner is None or backend.find_missing():
-        raise BackendError("back end '%s' is not available" % name, got=_reason(backend),
-                           remedy=emulator.REMEDY if backend.emulated else
-                           "use --backend emulator for the same bits without a board")
+        remedy = emulator.REMEDY if backend.emulated else "use --backend emulator for the same bits without a board"
+        raise BackendError("back end '%s' is not available: it %s" % (name, _reason(backend)), remedy=remedy)
     return backend, None
 
 
 def _reason(backend):
     missing = backend.find_missing()
     if missing:
-        return "%s lacks %s" % (backend.name, ", ".join(missing))
-    return "%s is not supported by this version" % backend.name
+        return "lacks %s" % ", ".join(missing)
+    return "is not supported by this version"

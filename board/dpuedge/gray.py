@@ -1,5 +1,5 @@
 """Reading a picture file and making it gray, in integers. Python 2.7 and 3.5+."""
-from __future__ import print_function, division
+from __future__ import division, print_function
 
 import io
 import struct

@@ -18,7 +18,7 @@ clip           [low, high] of the result, or null. -4 .. 127/32 is the range of 
                at position 5, so the quantizer's range rule wastes nothing
 =============  ========================================================================
 """
-from __future__ import print_function, division
+from __future__ import division, print_function
 
 import numbers
 

@@ -61,8 +61,18 @@ def predict(source, model, runner, options):
     values = fixed.dequantize(logits, model.outputs[0].fix_point)
     top = scores.top_k(values, model.labels, model.fake_class, max(options.topk, 1))
     real = float(scores.p_real(values, model.fake_class))
-    times = Times(1e3 * (ready - started), float(np.median([ms for _, ms in runs])), 1e3 * (clock() - ended))
+    times = Times(1e3 * (ready - started), median([ms for _, ms in runs]), 1e3 * (clock() - ended))
     return Prediction(source.name, top[0], real, top, logits, times)
+
+
+def median(values):
+    """The middle of a list of numbers, or the mean of the two in the middle.
+
+    >>> median([5.0, 1.0, 2.0]), median([4.0, 1.0])
+    (2.0, 2.5)
+    """
+    ordered = sorted(values)  # np.median would load half of NumPy: 8 ms for the first picture
+    return (ordered[(len(ordered) - 1) // 2] + ordered[len(ordered) // 2]) / 2
 
 
 def _timed(runner, image):

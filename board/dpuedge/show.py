@@ -4,9 +4,8 @@ from __future__ import division, print_function
 import json
 import os
 
-import numpy as np
-
 from dpuedge.console import say
+from dpuedge.session import median
 
 SCHEMA = 1
 FILE_COLUMNS = 44  # longer names lose their start
@@ -59,7 +58,7 @@ class Table(object):
         """The last line: how many, and the median times."""
         if not self.times:
             return
-        pre, run, post = np.median(np.array(self.times), axis=0)
+        pre, run, post = [median(times) for times in zip(*self.times)]
         what = "emulator (not a DPU time)" if self.run.backend.emulated else "DPU"
         say(self.stream, "\n%d read, %d failed; median ms: pre %.2f, %s %.3f, post %.2f" % (
             len(self.times), self.failed, pre, what, run, post))
@@ -105,4 +104,4 @@ class Document(object):
             "threads": run.options.threads, "repeat": run.options.repeat,
             "predictions": self.predictions, "errors": self.errors,
         }
-        say(self.stream, json.dumps(data, indent=1, sort_keys=True))
+        say(self.stream, json.dumps(data, sort_keys=True))

@@ -94,7 +94,8 @@ def _require(options: argparse.Namespace, flags: Sequence[str]) -> None:
     for flag, default in _REFUSED:
         value = getattr(options, flag, default)
         if value != default:
-            raise ConfigError("this value is not supported", where=f"--{flag}", got=value, expected=default or "nothing")
+            raise ConfigError("this value is not supported", where=f"--{flag}", got=value,
+                              expected=default or "nothing")
 
 
 def config_from(options: argparse.Namespace) -> QuantizeConfig:

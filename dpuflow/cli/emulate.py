@@ -5,9 +5,12 @@ from __future__ import annotations
 import argparse
 import time
 
+import numpy as np
+
 from dpuflow.arrays import read_arrays, write_arrays
 from dpuflow.engines import ENGINES, open_engine
-from dpuflow.ir.graph import Graph
+from dpuflow.errors import DataError
+from dpuflow.ir.graph import Array, Graph
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> argparse.ArgumentParser:
@@ -36,7 +39,7 @@ def run(options: argparse.Namespace) -> None:
     engine = open_engine(options.file, options.engine)
     wanted = tensor_names(engine.graph) if options.all_tensors else engine.graph.outputs
     if options.int8:
-        arrays = _integers(arrays, options.input)
+        _check_integers(arrays, options.input)
     started = time.perf_counter()
     results = engine.run(arrays, wanted, options.int8, options.input_mode)
     seconds = time.perf_counter() - started
@@ -46,13 +49,8 @@ def run(options: argparse.Namespace) -> None:
     print(f"wrote {len(results)} array(s) to {options.output}")
 
 
-def _integers(arrays: object, where: str) -> object:
-    import numpy as np
-
-    from dpuflow.errors import DataError
-
+def _check_integers(arrays: Array | dict[str, Array], where: str) -> None:
     for array in arrays.values() if isinstance(arrays, dict) else [arrays]:
         if array.dtype != np.int8:
             raise DataError("--int8 takes integers", where=where, expected="int8", got=array.dtype,
                             remedy="leave out --int8 for float input")
-    return arrays

@@ -39,7 +39,8 @@ def run(options: argparse.Namespace) -> None:
         return
     width = max((len(p.node.layer) for p in placements), default=5)
     for placement in placements:
-        print(f"{placement.device}  {placement.node.layer:<{width}}  {placement.node.op:<16} {placement.reason}".rstrip())
+        node = placement.node
+        print(f"{placement.device}  {node.layer:<{width}}  {node.op:<16} {placement.reason}".rstrip())
         if placement.remedy:
             print(f"     {'':<{width}}  remedy: {placement.remedy}")
     on_cpu = sum(placement.device == "CPU" for placement in placements)

@@ -167,10 +167,13 @@ class _Writer:
         if node.label:
             attrs["dpuflow_layer"] = text(node.label)
         if work is not None and device == "DPU":
-            attrs |= {"workload": u64(workload(work)), "workload_on_arch": u64(workload_on_arch(work, self.compiled.core))}
+            attrs |= self.work_attrs(work)
             if isinstance(work, ConvWork) and is_augmented(work, self.compiled.core):
                 attrs["channel_augmentation"] = i32(1)
         return self.add(XOp(node.name, kind, args, attrs, _tensor(node, node.name, memory)))
+
+    def work_attrs(self, work: LayerWork) -> dict[str, XValue]:
+        return {"workload": u64(workload(work)), "workload_on_arch": u64(workload_on_arch(work, self.compiled.core))}
 
     def dpu_kernel(self, kernel: Kernel) -> None:
         memory = memory_map(self.graph, kernel.nodes, kernel.inputs, kernel.outputs)
@@ -201,7 +204,7 @@ class _Writer:
         work = place(self.graph, node, self.compiled.core).work
         inside[node.name] = self.operator(node, "DPU", [inside[name] for name in node.inputs], memory, work)
         assert work is not None
-        attrs = {"workload": u64(workload(work)), "workload_on_arch": u64(workload_on_arch(work, self.compiled.core))}
+        attrs = self.work_attrs(work)
         if node.op in ("reshape", "concat"):
             attrs["skip_code_gen"] = XValue("bool", True)
         return XSubgraph(f"subgraph_{node.name}", (*constants, node.name), attrs)

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dpuedge.image import decode_gray
-
 from dpuflow.data.classes import LABELS
 from dpuflow.data.pictures import Item, Pictures, gather
 from dpuflow.data.root import VARIABLE, data_root, read_verified, tar_members, unpack_xz

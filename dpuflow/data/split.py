@@ -77,7 +77,7 @@ def split_by_group(pictures: Pictures, shares: Sequence[float], seed: int) -> li
 
 
 def _check_shares(shares: Sequence[float]) -> None:
-    if not shares or min(shares) < 0 or abs(sum(shares) - 1) > 1e-9:  # noqa: PLR2004 - float slack
+    if not shares or min(shares) < 0 or abs(sum(shares) - 1) > 1e-9:
         raise DataError("shares of a split must not be negative and must add up to one", got=list(shares))
 
 

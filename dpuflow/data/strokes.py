@@ -50,4 +50,4 @@ def draw(strokes: Any) -> Array:
         for x, y in points[[0, -1]].tolist():
             cv2.circle(page, (x, y), PEN // 2, 0, cv2.FILLED)
     size = (PAGE_WIDTH // REDUCTION, PAGE_HEIGHT // REDUCTION)
-    return cv2.resize(page, size, interpolation=cv2.INTER_AREA)
+    return np.asarray(cv2.resize(page, size, interpolation=cv2.INTER_AREA))

@@ -6,8 +6,8 @@ import abc
 from collections.abc import Iterable, Mapping
 
 import numpy as np
-from dpuedge import fixed
 
+from dpuedge import fixed
 from dpuflow.engines.evaluate import check_input
 from dpuflow.errors import EngineError, GraphError
 from dpuflow.ir.graph import Array, Graph, Node

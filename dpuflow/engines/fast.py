@@ -11,6 +11,7 @@ import os
 import threading
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any
 
 from dpuflow.engines.base import Engine, engine_unavailable
@@ -155,6 +156,6 @@ class FastEngine(Engine):
 def require_litert() -> None:
     """EngineError when LiteRT cannot be imported."""
     try:
-        import ai_edge_litert.interpreter
+        import_module("ai_edge_litert.interpreter")
     except ImportError as error:
         raise engine_unavailable("fast", f"LiteRT cannot be imported ({error})") from None

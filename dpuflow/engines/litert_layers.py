@@ -13,8 +13,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from dpuedge import fixed
 
+from dpuedge import fixed
 from dpuflow.engines.litert_model import ModelWriter, Quantization
 from dpuflow.ir.graph import Array, Graph, Node, Shape
 from dpuflow.ops.base import Padding, same_padding

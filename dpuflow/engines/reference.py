@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from dpuedge import fixed
-
 from dpuflow.engines.base import Engine
 from dpuflow.ir.graph import Array, Graph, Node
 from dpuflow.ops import Fixed, get_op

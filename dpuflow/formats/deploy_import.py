@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from dpuedge import fixed
-
 from dpuflow.errors import GraphError, UnsupportedOp
 from dpuflow.formats.graphdef import TFGraph, TFNode
 from dpuflow.formats.tf_import import conv_attrs, mean_attrs, needed_nodes, pool_attrs, reshape_attrs

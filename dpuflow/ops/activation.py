@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from dpuedge import fixed
 
+from dpuedge import fixed
 from dpuflow.ir.graph import Array, Fix
 from dpuflow.ops.base import Case, Fixed, OpDef, same_shape
 
@@ -31,9 +31,9 @@ class LeakyAttrs:
 def float_nonlinear(x: Array, nonlinear: str, alpha: float = LEAKY_FACTOR / 256) -> Array:
     """Apply a nonlinearity in float32."""
     if nonlinear == "relu":
-        return np.maximum(x, np.float32(0))
+        return np.asarray(np.maximum(x, np.float32(0)))
     if nonlinear == "relu6":
-        return np.minimum(np.maximum(x, np.float32(0)), np.float32(6))
+        return np.asarray(np.minimum(np.maximum(x, np.float32(0)), np.float32(6)))
     if nonlinear == "leaky_relu":
         return np.where(x < 0, x * np.float32(alpha), x)
     return x

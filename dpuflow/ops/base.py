@@ -95,4 +95,5 @@ def windows(x: Array, kernel: tuple[int, int], stride: tuple[int, int], padding:
     (kh, kw), (sh, sw), (dh, dw) = kernel, stride, dilation
     span = ((kh - 1) * dh + 1, (kw - 1) * dw + 1)
     view = np.lib.stride_tricks.sliding_window_view(x, span, axis=(1, 2))
-    return view[:, ::sh, ::sw, :, ::dh, ::dw].transpose(0, 1, 2, 4, 5, 3)
+    strided: Array = view[:, ::sh, ::sw, :, ::dh, ::dw].transpose(0, 1, 2, 4, 5, 3)
+    return strided

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from dpuedge import fixed
 
+from dpuedge import fixed
 from dpuflow.errors import GraphError
 from dpuflow.ir.graph import Array, Fix, Shape
 from dpuflow.ops.activation import float_nonlinear, nonlinear_requantize
@@ -104,7 +104,8 @@ def depthwise_sums(x: Array, weights: Array, attrs: ConvAttrs) -> Array:
     columns = _columns(x, weights.shape, attrs)
     wide = np.float32 if x.dtype.kind == "f" else np.int64
     sums = np.einsum("nyxhwc,hwcm->nyxcm", columns.astype(wide), weights.astype(wide))
-    return sums.reshape(*sums.shape[:3], -1)
+    flat: Array = sums.reshape(*sums.shape[:3], -1)
+    return flat
 
 
 def dense_sums(x: Array, weights: Array, attrs: DenseAttrs) -> Array:

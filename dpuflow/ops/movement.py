@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from dpuedge import fixed
 
+from dpuedge import fixed
 from dpuflow.errors import GraphError
 from dpuflow.ir.graph import Array, Fix, Shape
 from dpuflow.ops.base import Case, Fixed, OpDef, same_shape

@@ -13,8 +13,8 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-from dpuedge import fixed
 
+from dpuedge import fixed
 from dpuflow.errors import GraphError
 from dpuflow.ir.graph import Array, Fix, Shape
 from dpuflow.ops.base import Case, Fixed, OpDef, Padding, window_count, windows

@@ -7,8 +7,8 @@
 from __future__ import annotations
 
 import numpy as np
-from dpuedge import fixed
 
+from dpuedge import fixed
 from dpuflow.ir.graph import Fix, Graph, Node, const, rebuild
 
 

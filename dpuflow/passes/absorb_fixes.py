@@ -9,7 +9,6 @@ The fix's readers read the operator, which keeps its name; an output ``y/aquant`
 from __future__ import annotations
 
 from dpuedge import fixed
-
 from dpuflow.errors import GraphError
 from dpuflow.ir.graph import Fix, Graph, Node, rebuild
 from dpuflow.ops import get_op

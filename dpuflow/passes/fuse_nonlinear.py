@@ -13,7 +13,7 @@ from dpuflow.ops.activation import LEAKY_FACTOR, LEAKY_SHIFT, LeakyAttrs
 from dpuflow.passes.fuse_bias import COMPUTE, only_reader
 
 # What each operator can take in; an elementwise sum knows relu only (xmodel specification, 4).
-FUSABLE = {op: ("relu", "relu6", "leaky_relu") for op in COMPUTE} | {"add": ("relu",), "mul": ("relu",)}
+FUSABLE = dict.fromkeys(COMPUTE, ("relu", "relu6", "leaky_relu")) | {"add": ("relu",), "mul": ("relu",)}
 _SLOPE = LEAKY_FACTOR / (1 << LEAKY_SHIFT)
 _SLOPE_TOLERANCE = 1e-5  # the vendor's (arithmetic specification, section 5)
 

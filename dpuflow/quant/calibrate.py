@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
-from dpuedge import fixed
 
+from dpuedge import fixed
 from dpuflow.engines.evaluate import evaluate
 from dpuflow.errors import QuantizeError
 from dpuflow.formats.graphdef import TFGraph, TFNode

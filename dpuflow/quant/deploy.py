@@ -10,8 +10,8 @@ import warnings
 from collections.abc import Mapping
 
 import numpy as np
-from dpuedge import fixed
 
+from dpuedge import fixed
 from dpuflow.errors import QuantizeError
 from dpuflow.formats.graphdef import TFGraph, TFNode, rewire
 from dpuflow.formats.tf_import import import_tf

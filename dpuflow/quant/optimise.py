@@ -59,7 +59,8 @@ def expand_batch_norm(graph: TFGraph, config: QuantizeConfig) -> TFGraph:
         if len(terms) != 4 or any(term.op != "Const" for term in terms) or node.get("is_training", True):
             raise GraphError("batch normalisation without constant terms", where=f"node '{node.name}'",
                              remedy="freeze the model for inference")
-        scale, offset = batch_norm_terms(*(term.tensor() for term in terms), float(node.get("epsilon", 1e-4)))
+        gamma, beta, mean, variance = (term.tensor() for term in terms)
+        scale, offset = batch_norm_terms(gamma, beta, mean, variance, float(node.get("epsilon", 1e-4)))
         name = node.name
         nodes += [
             const_node(f"{name}/scale", scale), const_node(f"{name}/offset", offset),

@@ -38,6 +38,8 @@ ATROUS = op("atrous", "BatchToSpaceND", op(
     op("space_to_batch", "SpaceToBatchND", ANY, op("block", "Const"), op("pads", "Const")), WEIGHTS),
     op("block2", "Const"), op("crops", "Const"))
 
+BATCH_NORM = op("add", "Add AddV2", op("mul", "Mul", ANY, op("scale", "Const")), op("offset", "Const"))
+
 
 def biased(compute: P) -> P:
     """bias(compute)."""
@@ -88,8 +90,8 @@ PATTERNS: tuple[tuple[str, P], ...] = (
     ("convfc_bias", biased(CONVFC)),
     ("convfc_relu", relued(CONVFC)),
     ("convfc", CONVFC),
-    ("batchnorm_relu", relued(op("add", "Add AddV2", op("mul", "Mul", ANY, op("scale", "Const")), op("offset", "Const")))),
-    ("batchnorm", op("add", "Add AddV2", op("mul", "Mul", ANY, op("scale", "Const")), op("offset", "Const"))),
+    ("batchnorm_relu", relued(BATCH_NORM)),
+    ("batchnorm", BATCH_NORM),
     ("array_relu", relued(op("array", "Add AddV2", ANY, ANY2))),
     ("array", op("array", "Add AddV2", ANY, ANY2)),
     ("avgpool_mul", op("mul", "Mul", op("avgpool", "AvgPool", ANY), op("scale_value", "Const"))),

@@ -7,8 +7,8 @@ smallest squared error, method 2 the same with a relative error on depthwise wei
 from __future__ import annotations
 
 import numpy as np
-from dpuedge import fixed
 
+from dpuedge import fixed
 from dpuflow.ir.graph import Array
 
 CANDIDATES = 5  # positions tried upwards from the overflow position

@@ -81,6 +81,7 @@ def prepare(graph: TFGraph, config: QuantizeConfig) -> Prepared:
     """Cut, optimise, place FixNeurons, attach the rest again, sort."""
     cut = partition(graph, config)
     main = cut.main
+    import_tf(main, config.output_nodes, config.shapes)  # names what cannot be run before anything is changed
     for step in OPTIMISE:
         main = step(main, config)
     placement = place_fix_neurons(topological(main), config)

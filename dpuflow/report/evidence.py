@@ -46,14 +46,12 @@ class Evidence:
     @property
     def labels(self) -> tuple[str, ...]:
         """The real classes."""
-        labels: tuple[str, ...] = self.model.labels
-        return labels
+        return self.model.labels
 
     @property
     def fake_class(self) -> int | None:
         """The output that means "none of them"."""
-        fake: int | None = self.model.fake_class
-        return fake
+        return self.model.fake_class
 
 
 def read_evidence(build: Path) -> Evidence:
@@ -120,7 +118,8 @@ def _text(stage: Stage, name: str) -> str:
 
 
 def _model(stage: Stage) -> model_manifest.Model:
-    return _typed(stage, stage.folder, lambda: model_manifest.load(str(stage.folder)))
+    model: model_manifest.Model = _typed(stage, stage.folder, lambda: model_manifest.load(str(stage.folder)))
+    return model
 
 
 def _typed(stage: Stage, path: Path, read: Any) -> Any:

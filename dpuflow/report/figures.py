@@ -140,7 +140,7 @@ def layer_ranges(layers: Sequence[Mapping[str, Any]]) -> str:
     left.barh(places, high - low, left=low, color=SERIES[0], height=0.62)
     left.axvline(-1, color=SERIES[3], linewidth=1)
     left.axvline(127 / 128, color=SERIES[3], linewidth=1)
-    left.set(xlabel="range used (−1 … 1 = int8)", title="range")
+    left.set(xlabel="float values in units of the int8 range", title="range")
     noise = np.array([np.nan if layer["sqnr_db"] is None else layer["sqnr_db"] for layer in layers], float)
     right.barh(places, noise, color=SERIES[2], height=0.62)
     right.set(xlabel="signal to quantization noise [dB]", title="error against float")

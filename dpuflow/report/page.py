@@ -25,9 +25,9 @@ ENGINE_TITLES = {
     "fast": "emulated DPU, fast engine",
 }
 BOUND_MEANING = {
-    "conv": "the convolution array", "pool": "the pooling engine", "load": "loading weights and features",
-    "save": "storing features", "ddr": "the memory's rate", "fixed cost": "the fixed cost of a node", "dwconv": "the depthwise engine",
-    "eltwise": "the element-wise engine", "placement": "nothing: a change of layout only",
+    "conv": "the convolution array", "pool": "the pooling engine", "dwconv": "the depthwise engine",
+    "eltwise": "the element-wise engine", "load": "loading weights and features", "save": "storing features",
+    "ddr": "the memory's rate", "fixed cost": "the fixed cost of a node", "placement": "a change of layout only",
 }
 
 
@@ -112,7 +112,7 @@ def reality_part(evidence: Evidence, logits: Any) -> dict[str, Any]:
 def training_facts(evidence: Evidence) -> list[tuple[str, str]]:
     """What the training stage says about itself beside its curves, as (name, text)."""
     return [(key.replace("_", " "), fact_text(value)) for key, value in evidence.training.items()
-            if key != "accuracy" and not isinstance(value, list)]
+            if key != "accuracy" and not isinstance(value, list) and value not in ("", None)]
 
 
 def training_part(evidence: Evidence) -> dict[str, Any]:

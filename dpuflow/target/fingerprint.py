@@ -24,7 +24,7 @@ class _Bits:
     code: int
 
     def field(self, low: int, high: int) -> int:
-        return (self.code // 2**low) % 2 ** (high - low + 1)
+        return int(self.code // 2**low % 2 ** (high - low + 1))
 
     def flag(self, bit: int) -> bool:
         return self.field(bit, bit) == 1

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from dpuflow.errors import ConfigError
-from dpuflow.target.dcf import read_dcf
 from dpuflow.formats.graphdef import read_bytes
 from dpuflow.target.arch import Core
+from dpuflow.target.dcf import read_dcf
 from dpuflow.target.fingerprint import decode_fingerprint
 from dpuflow.target.table import BOARDS, board_core, known_fingerprints, named_targets
 

@@ -1,3 +1,4 @@
+# ruff: noqa - must run on Python 2.7 too, newer spelling would break it
 """A tiny compiled model with its manifest, and a runner that needs no dpuflow. Python 2.7 and 3.5+."""
 import hashlib
 import io

@@ -1,3 +1,4 @@
+# ruff: noqa - must run on Python 2.7 too, newer spelling would break it
 """Fixtures of the board's tests. Python 2.7 and 3.5+."""
 import pytest
 from board_model import FakeRunner, write_model

@@ -16,6 +16,7 @@ PORTABLE_TESTS = sorted(path for path in Path(__file__).parent.glob("test_*.py")
 def forbidden(tree: ast.AST) -> list[str]:
     """What Python 2.7 or 3.5 cannot parse, by line."""
     found = []
+    last = {id(node.args[-1]) for node in ast.walk(tree) if isinstance(node, ast.Call) and node.args}
     for node in ast.walk(tree):
         what = None
         if (isinstance(node, ast.AnnAssign) or getattr(node, "returns", None) is not None
@@ -27,8 +28,13 @@ def forbidden(tree: ast.AST) -> list[str]:
             what = "f-string"
         elif isinstance(node, ast.MatMult):
             what = "@ operator"
-        elif isinstance(node, (ast.Nonlocal, ast.YieldFrom, ast.AsyncFunctionDef, ast.Await, ast.Starred)):
+        elif isinstance(node, (ast.Nonlocal, ast.YieldFrom, ast.AsyncFunctionDef, ast.Await)):
             what = type(node).__name__
+        elif isinstance(node, ast.Starred) and id(node) not in last:  # f(*a) is old, f(*a, *b) and [*a] are not
+            what = "star expression"
+        elif (isinstance(node, ast.Dict) and None in node.keys) or (
+                isinstance(node, ast.Call) and sum(keyword.arg is None for keyword in node.keywords) > 1):
+            what = "unpacking of several mappings"
         elif isinstance(node, ast.Raise) and node.cause is not None:
             what = "raise ... from"
         elif isinstance(node, ast.ClassDef) and node.keywords:
@@ -49,10 +55,14 @@ def test_board_files_keep_to_the_common_dialect(path: Path) -> None:
 @pytest.mark.parametrize("source", [
     "def f(a: int): pass", "def f() -> int: pass", "x: int = 1", "def f(*, a): pass", "f'{x}'", "a @ b",
     "def f():\n x = 1\n def g():\n  nonlocal x", "def f():\n yield from g()", "raise A from b",
-    "class A(metaclass=B): pass", "f(*a, *b)", "[*a]",
+    "class A(metaclass=B): pass", "f(*a, *b)", "f(*a, b)", "[*a]", "{**a}", "f(**a, **b)",
 ])
 def test_the_guard_sees_what_is_forbidden(source: str) -> None:
     assert forbidden(ast.parse(source))
+
+
+def test_the_guard_lets_old_syntax_pass() -> None:
+    assert forbidden(ast.parse("def f(a, *b, **c): return g(a, *b, **c)\nraise A\nclass B(object): pass")) == []
 
 
 def test_board_imports_nothing_of_the_host_at_module_level() -> None:

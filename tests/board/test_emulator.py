@@ -8,10 +8,10 @@ from pathlib import Path
 import board_model
 import numpy as np
 import pytest
-from dpuedge import emulator, manifest
-from dpuedge.errors import BackendError
 
 import dpuflow.engines
+from dpuedge import emulator, manifest
+from dpuedge.errors import BackendError
 
 ROOT = Path(__file__).resolve().parents[2]
 

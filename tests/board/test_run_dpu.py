@@ -1,4 +1,5 @@
 # -*- coding: utf-8 -*-
+# ruff: noqa - must run on Python 2.7 too, newer spelling would break it
 """Tests of the command line board/run_dpu.py with a back end of literal logits. Python 2.7 and 3.5+."""
 import json
 import os
@@ -169,7 +170,7 @@ def test_a_dpu_back_end_that_is_not_there_is_an_error(capsys, array_path, model_
 
 def test_a_back_end_names_what_is_missing(monkeypatch):
     monkeypatch.setattr(backends, "LIBRARY_FOLDERS", ("/nonexistent",))
-    with pytest.raises(BackendError, match=r"n2cube lacks .*libn2cube\.so"):
+    with pytest.raises(BackendError, match=r"it lacks .*libn2cube\.so"):
         backends.choose("n2cube")
 
 
@@ -180,7 +181,7 @@ def test_an_emulator_that_is_not_installed_names_the_remedy(monkeypatch, capsys,
     for name in ("auto", "emulator"):
         assert run_dpu.main([model_path, "--input", array_path, "--backend", name]) == 1
         err = capsys.readouterr()[1]
-        assert "emulator lacks the Python package dpuflow" in err
+        assert "it lacks the Python package dpuflow" in err
         assert "Remedy: install dpuflow" in err
 
 

@@ -1,3 +1,4 @@
+# ruff: noqa - must run on Python 2.7 too, newer spelling would break it
 """Tests of dpuedge.scores. Python 2.7 and 3.5+."""
 from __future__ import division
 

@@ -6,11 +6,13 @@ import doctest
 from fractions import Fraction
 
 import numpy as np
-import oracle
 import pytest
-from dpuedge import fixed
 from hypothesis import given
 from hypothesis import strategies as st
+
+from dpuedge import fixed
+
+import oracle
 
 TIES = np.array([-3.5, -2.5, -1.5, -0.5, 0.5, 1.5, 2.5, 3.5])
 

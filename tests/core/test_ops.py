@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import numpy as np
-import oracle
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from dpuflow.ir.graph import Fix
 from dpuflow.ops import OPS, Fixed
 from dpuflow.ops.base import Padding
 from dpuflow.ops.conv import ConvAttrs
 from dpuflow.ops.elementwise import EltwiseAttrs
 from dpuflow.ops.pool import PoolAttrs, average_factor
-from hypothesis import given
-from hypothesis import strategies as st
+
+import oracle
 
 CASES = [pytest.param(op, case, id=f"{op.name}-{index}")
          for op in OPS.values() for index, case in enumerate(op.cases)]

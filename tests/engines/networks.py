@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+
 from dpuflow.ir.graph import Fix, Graph, Node, const
 from dpuflow.ir.verify import infer_shapes, verify
 from dpuflow.ops.base import Padding, same_padding

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from dpuflow.engines import open_engine, selftest
 from dpuflow.engines.fast import FastEngine, LiteRTPart
 from dpuflow.engines.litert_layers import effective_bias
@@ -11,8 +14,6 @@ from dpuflow.engines.reference import ReferenceEngine
 from dpuflow.errors import ConfigError, EngineError, GraphError
 from dpuflow.ir.graph import Fix, Graph, Node
 from dpuflow.passes import FOR_DPU, run_passes
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from engines.networks import full_range_input, random_network
 

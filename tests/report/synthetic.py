@@ -73,7 +73,8 @@ def write_compile(build: Path) -> None:
               for i, (op, bound) in enumerate(zip(OPS, BOUNDS, strict=True))]
     total = sum(layer["ms"] for layer in layers)
     estimate = {"target": "zedboard", "core": "B1152", "total_ms": total, "fps": 1e3 / total, "clock_mhz": 90.0,
-                "error_band": "+-10 % compute-bound, +-40 % for small-image nets limited by loading weights", "layers": layers}
+                "layers": layers,
+                "error_band": "+-10 % compute-bound, +-40 % for small-image nets limited by loading weights"}
     with write_stage(build / "compile", "compile", {"target": "zedboard"}) as writer:
         writer.path("chars74k.xmodel").write_bytes(blob)
         writer.path("chars74k.json").write_text(json.dumps(manifest), encoding="utf-8")
@@ -90,9 +91,10 @@ def write_emulate(build: Path, truth: np.ndarray, others: int, **changes: Any) -
     arrays = {"labels": truth, "float_logits": float_logits, "quantized_logits": quantized,
               "reference_logits": quantized, "fast_logits": quantized,
               "nonchar_logits": logits_of(np.arange(others) % len(LABELS), random, real=False), **changes}
-    layers = [{"name": f"discriminator/{op}/Relu", "op": "conv2d", "fix_point": 4 - i % 3, "min": 0.0 if i < 6 else -5.5,
-               "max": 7.5 - i / 2, "saturated_share": 0.0004 * i, "sqnr_db": None if i == 6 else 34.0 - 2.1 * i,
-               "cosine": 0.9999 - 0.0006 * i} for i, op in enumerate(OPS)]
+    layers = [{"name": f"discriminator/{op}/Relu", "op": "conv2d", "fix_point": 4 - i % 3,
+               "min": 0.0 if i < 6 else -5.5, "max": 7.5 - i / 2, "saturated_share": 0.0004 * i,
+               "sqnr_db": None if i == 6 else 34.0 - 2.1 * i, "cosine": 0.9999 - 0.0006 * i}
+              for i, op in enumerate(OPS)]
     measures = {"engines": {"tensors_compared": 14, "tensors_different": 0, "images": len(truth)}, "layers": layers}
     with write_stage(build / "emulate", "emulate", {"model": "cd" * 32}) as writer:
         write_arrays(writer.path("evaluation.npz"), arrays)

@@ -71,7 +71,8 @@ def test_confusions_count_only_wrong_answers() -> None:
     counts = measures.confusion_matrix(truth, predicted, 3)
     assert counts.tolist() == [[1, 2, 0], [0, 1, 1], [0, 0, 1]]
     found = measures.frequent_confusions(counts, ["x", "X", "y"], 5)
-    assert [(c.truth, c.predicted, c.count, c.is_case_twin) for c in found] == [("x", "X", 2, True), ("X", "y", 1, False)]
+    facts = [(c.truth, c.predicted, c.count, c.is_case_twin) for c in found]
+    assert facts == [("x", "X", 2, True), ("X", "y", 1, False)]
     assert found[0].share == pytest.approx(2 / 3)
 
 

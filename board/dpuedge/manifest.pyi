@@ -1,0 +1,29 @@
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+SCHEMA: int
+SUFFIX: str
+TAIL_OPS: tuple[str, ...]
+
+class Tensor(NamedTuple):
+    name: str
+    shape: tuple[int, ...]
+    fix_point: int
+
+class Model(NamedTuple):
+    path: str
+    sha256: str
+    name: str
+    kernel: str
+    tool: str
+    inputs: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...]
+    cpu_tail: tuple[Mapping[str, str], ...]
+    preprocessing: Mapping[str, Any]
+    labels: tuple[str, ...]
+    fake_class: int | None
+    core: Mapping[str, Any]
+
+def load(path: str) -> Model: ...
+def find_model(path: str) -> str: ...
+def file_sha256(path: str) -> str: ...

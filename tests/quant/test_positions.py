@@ -1,0 +1,95 @@
+"""Positions against a second implementation and literal tables."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from dpuflow.errors import QuantizeError
+from dpuflow.quant.calibrate import winner
+from dpuflow.quant.position import find_position
+from dpuflow.quant.quantizer import quantize_graph
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from quant import small_net, tf_oracle
+
+
+@given(st.integers(0, 10**6), st.floats(-8, 8), st.sampled_from([True, False]))
+@settings(deadline=None)
+def test_least_error_position_against_the_oracle(seed, scale, activation):
+    x = (np.random.default_rng(seed).standard_t(3, 200) * 2.0**scale).astype(np.float32)
+    rounding = "half_up" if activation else "half_away"
+    assert find_position(x, 1, rounding) == tf_oracle.diffs(x, activation)
+    assert find_position(x, 0, rounding) == tf_oracle.overflow(x)
+
+
+def test_zeros_and_ties_of_the_error():
+    assert find_position(np.zeros(4, np.float32), 1, "half_up") == 127
+    # Exact at every position tried: the smallest wins.
+    assert find_position(np.array([1.0, -1.0], np.float32), 1, "half_up") == 6
+    # One large value and many small ones: a finer position that saturates the large one costs less.
+    skewed = np.concatenate([np.full(5000, 0.305), [1.0]]).astype(np.float32)
+    assert find_position(skewed, 0, "half_up") == 6
+    assert find_position(skewed, 1, "half_up") > 6
+
+
+def test_depthwise_metric_is_relative():
+    x = np.array([1.9, 0.011, 0.012, 0.013, 0.004], np.float32)
+    chosen = find_position(x, 2, "half_away", depthwise=True)
+    errors = [np.sum(np.sqrt(np.abs((tf_oracle.quant(x, pos, False) - x) / (np.abs(x) + 1e-9))))
+              for pos in range(6, 11)]
+    assert chosen == 6 + int(np.argmin(errors))
+    assert chosen != find_position(x, 1, "half_away")
+    assert find_position(x, 2, "half_away", depthwise=False) == find_position(x, 1, "half_away")
+
+
+@pytest.mark.parametrize(("votes", "expected"), [({5: 3, 4: 2}, 5), ({5: 2, 4: 2, 7: 1}, 4), ({-1: 1}, -1)])
+def test_vote(votes, expected):
+    from collections import Counter
+
+    assert winner(Counter(votes)) == expected
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_whole_networks_against_the_oracle(seed):
+    network = small_net.layers(seed)
+    graph = small_net.frozen(network)
+    data = small_net.batches(network, seed=seed)
+    got = quantize_graph(graph, small_net.config(graph), ({"x": batch} for batch in data)).positions
+    expected = tf_oracle.quantize_network(network, data)
+    names = {"input": "x/aquant"}
+    for index, layer in enumerate(network):
+        stem = f"net/{layer[0]}{index}"
+        names |= {f"{index}/w": f"{stem}/kernel/wquant", f"{index}/b": f"{stem}/bias/wquant",
+                  f"{index}/out": {"conv": f"{stem}/Relu/aquant", "mean": f"{stem}/aquant",
+                                   "dense": f"{stem}/BiasAdd/aquant"}[layer[0]]}
+    assert {name: got[names[name]] for name in expected} == expected
+    assert len(got) == len(expected)
+
+
+BAD_BATCHES = [
+    (["no dict"], "must return a dict"),
+    ([{"y": np.zeros((1, 8, 8, 2))}], "does not fit the graph's placeholders"),
+    ([{"x": np.zeros((1, 8, 8, 2)), "z": 1}], "does not fit the graph's placeholders"),
+    ([{"x": np.full((1, 8, 8, 2), np.nan)}], "NaN or infinity"),
+    ([{"x": np.full((1, 8, 8, 2), np.inf)}], "NaN or infinity"),
+    ([{"x": np.zeros((0, 8, 8, 2))}], "an empty batch"),
+    ([{"x": "pixels"}], "not an array of numbers"),
+    ([{"x": np.full((2, 8, 8, 2), 0.5)}], "every calibration image is constant"),
+    ([], "no calibration data"),
+]
+
+
+@pytest.mark.parametrize(("data", "message"), BAD_BATCHES)
+def test_bad_calibration_data(data, message):
+    graph = small_net.frozen(small_net.layers(0))
+    with pytest.raises(QuantizeError, match=message):
+        quantize_graph(graph, small_net.config(graph), data)
+
+
+def test_a_batch_of_the_wrong_shape_names_both_sides():
+    from dpuflow.errors import GraphError
+
+    graph = small_net.frozen(small_net.layers(0))
+    with pytest.raises(GraphError, match=r"input 'x'.*8, 8, 2.*4, 4, 2"):
+        quantize_graph(graph, small_net.config(graph), [{"x": np.ones((1, 4, 4, 2))}])
