@@ -17,13 +17,12 @@ from dpuflow.ir.graph import Array
 def read_arrays(path: Path | str) -> Array | dict[str, Array]:
     """The array of a ``.npy`` file, or the arrays of a ``.npz`` by name; DataError otherwise."""
     path = Path(path)
-    read_bytes(path) if not path.exists() or path.is_dir() or path.stat().st_size == 0 else None
+    if not path.is_file() or path.stat().st_size == 0:
+        read_bytes(path)  # says what is wrong
     try:
-        loaded = np.load(path, allow_pickle=False)
-        if isinstance(loaded, np.ndarray):
-            return loaded
-        with loaded:
-            return {name: loaded[name] for name in loaded.files}
+        with path.open("rb") as stream:
+            loaded = np.load(stream, allow_pickle=False)
+            return loaded if isinstance(loaded, np.ndarray) else {name: loaded[name] for name in loaded.files}
     except (OSError, ValueError, EOFError, zipfile.BadZipFile, KeyError) as error:
         raise DataError(f"not a readable array file ({error})", where=path, expected=".npy or .npz",
                         remedy="write it with numpy.save") from None

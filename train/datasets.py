@@ -23,8 +23,8 @@ from dpuflow.data.split import deduplicate, split_by_class, split_by_group, with
 from dpuflow.errors import DataError
 
 # How often each part is drawn from, relative to the others that a run uses.
-WEIGHTS: Mapping[str, float] = {"good": 1.0, "bad": 0.5, "hnd": 0.15, "fnt": 0.5, "glyphs": 0.5}
-_BALANCE = 0.5  # classes are drawn in proportion to their count to this power
+WEIGHTS: Mapping[str, float] = {"good": 1.0, "bad": 0.4, "hnd": 0.1, "fnt": 0.3, "glyphs": 0.3}
+_FAMILY_BALANCE = 0.5  # families are drawn in proportion to their count to this power
 Progress = Callable[[Sequence[Any]], Iterable[Any]]
 
 
@@ -108,14 +108,16 @@ def fitted(pictures: Pictures, side: int, spec: Mapping[str, Any]) -> Any:
 class Source:
     """Draws random views of the training images; a batch depends on the seed and its number alone."""
 
-    def __init__(self, train: Mapping[str, Pictures], spec: Mapping[str, Any], config: TrainConfig) -> None:
+    def __init__(self, train: Mapping[str, Pictures], spec: Mapping[str, Any], config: TrainConfig,
+                 judged: str | None = None) -> None:
         kept = {part: pictures for part, pictures in train.items() if len(pictures)}
         if not kept:
             raise DataError("no training images left after the split", remedy="use more data or smaller shares")
         self.config, self.spec = config, spec
         self.gray = np.concatenate([_working_copy(part, pictures, spec) for part, pictures in kept.items()])
         self.labels = np.concatenate([pictures.labels for pictures in kept.values()])
-        weights = np.concatenate([_weights(pictures) * WEIGHTS[part] for part, pictures in kept.items()])
+        shares = class_shares(train[judged or next(iter(kept))])
+        weights = np.concatenate([_weights(pictures, shares) * WEIGHTS[part] for part, pictures in kept.items()])
         self.labelled = _labelled(self.labels, config.labelled_share, config.seed)
         self._cumulative_all = np.cumsum(weights / weights.sum())
         chosen = np.where(self.labelled, weights, 0)
@@ -156,12 +158,22 @@ def ink_box(image: Any) -> Any:
     return image[max(rows[0] - margin, 0):rows[-1] + margin + 1, max(columns[0] - margin, 0):columns[-1] + margin + 1]
 
 
-def _weights(pictures: Pictures) -> Any:
-    """Drawing weights that add up to one: rare classes more often than their share, families alike."""
-    counts = np.bincount(pictures.labels, minlength=FAKE_CLASS).astype(np.float64)
-    weights = counts[pictures.labels] ** (_BALANCE - 1)
+def class_shares(pictures: Pictures) -> Any:
+    """How often each class occurs, one added to every count so that none is impossible."""
+    counts = np.bincount(pictures.labels, minlength=FAKE_CLASS) + 1.0
+    return counts / counts.sum()
+
+
+def _weights(pictures: Pictures, shares: Any) -> Any:
+    """Drawing weights that add up to one, with the given shares of the classes and families nearly alike.
+
+    Every part is drawn with the class shares of the part that the run is judged on: case twins look
+    the same, and only how common each is can decide between them.
+    """
     sizes = Counter(group for group in pictures.groups if group)
-    weights *= np.array([float(sizes.get(group, 1)) ** (_BALANCE - 1) for group in pictures.groups])
+    weights = np.array([float(sizes.get(group, 1)) ** (_FAMILY_BALANCE - 1) for group in pictures.groups])
+    totals = np.bincount(pictures.labels, weights, minlength=FAKE_CLASS)
+    weights *= (shares / np.maximum(totals, 1e-12))[pictures.labels]
     return weights / weights.sum()
 
 

@@ -94,11 +94,12 @@ class Generator(keras.Model):  # type: ignore[misc]
     def __init__(self, seed: int) -> None:
         super().__init__(name="generator")
         start = keras.initializers.RandomNormal(stddev=0.05, seed=seed)
-        self.stem = layers.Dense(4 * 4 * 128, use_bias=False, kernel_initializer=start)
+        self.stem = layers.Dense(4 * 4 * 128, use_bias=False, kernel_initializer=start, name="dense")
         self.reshape = layers.Reshape((4, 4, 128))
-        self.ups = [layers.Conv2DTranspose(filters, 5, 2, "same", kernel_initializer=start)
-                    for filters in (64, 32, 1)]
-        self.norms = [layers.BatchNormalization() for _ in range(3)]
+        self.ups = [layers.Conv2DTranspose(filters, 5, 2, "same", kernel_initializer=start,
+                                           name=_numbered("conv2d_transpose", index))
+                    for index, filters in enumerate((64, 32, 1))]
+        self.norms = [layers.BatchNormalization(name=_numbered("batch_normalization", index)) for index in range(3)]
 
     def call(self, noise: Any, training: bool = False) -> Any:
         """``training`` normalises by the batch."""

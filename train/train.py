@@ -94,7 +94,8 @@ def _train(config: TrainConfig, options: argparse.Namespace, splits: Splits, out
     from outputs import write_outputs
     from trainer import Look, Progress, Trainer
 
-    trainer, source = Trainer(config, DEFAULT_SPEC), Source(splits.train, DEFAULT_SPEC, config)
+    trainer = Trainer(config, DEFAULT_SPEC)
+    source = Source(splits.train, DEFAULT_SPEC, config, splits.record["judged_on"])
     # The length and the time limit of a run are no part of what the checkpoint must agree with ...
     resumed = json_digest({**key, "time_limit_s": None, "steps": config.steps})  # ... but its schedule is.
     checkpoint = out.parent / f".{out.name}.checkpoint.npz"

@@ -32,6 +32,7 @@ class Progress:
     step: int = 0
     seconds: float = 0.0
     curve: list[dict[str, float]] = field(default_factory=list)
+    losses: list[float] = field(default_factory=lambda: [0.0, 0.0, 0.0])  # sums since the last look
     stopped_by: str = ""
 
 
@@ -71,7 +72,7 @@ class Trainer:
         losses = self._step(*(tf.constant(part) for part in batch), tf.constant(noise), turn)
         return tuple(losses)
 
-    def _supervised_step(self, x: Any, labels: Any, _unlabelled: Any, _noise: Any, _turn: bool) -> tuple[Any, ...]:
+    def _supervised_step(self, x: Any, labels: Any, unlabelled: Any, noise: Any, turn: bool) -> tuple[Any, ...]:
         with tf.GradientTape() as tape:
             logits, _ = self.model(x, training=True, real=self.config.batch)
             loss = gan.class_loss(logits, labels, self.config.label_smoothing)
@@ -109,25 +110,26 @@ class Trainer:
 
     def run(self, source: Source, progress: Progress, look: Look) -> Iterator[Progress]:
         """Train from ``progress`` to the end; yields after each step, so that the caller can stop."""
-        totals = np.zeros(3)
         start = time.monotonic() - progress.seconds
         for number, batch in _batches(source, progress.step, self.config.steps):
-            totals += np.array([float(loss) for loss in self.step(batch, number)])
-            if not np.isfinite(totals).all():
+            progress.losses = [total + float(loss)
+                               for total, loss in zip(progress.losses, self.step(batch, number), strict=True)]
+            if not np.isfinite(progress.losses).all():
                 raise DataError("training diverged: a loss is not finite", where=f"step {number}",
                                 remedy="lower learning_rate, or use another seed")
             progress.step, progress.seconds = number + 1, time.monotonic() - start
             if progress.step % look.every == 0 or progress.step == self.config.steps:
-                progress.curve.append(self._entry(progress, totals / _since(progress, look.every), look))
-                totals[:] = 0
+                progress.curve.append(self._entry(progress, look))
+                progress.losses = [0.0, 0.0, 0.0]
             yield progress
 
-    def _entry(self, progress: Progress, losses: Any, look: Look) -> dict[str, float]:
+    def _entry(self, progress: Progress, look: Look) -> dict[str, float]:
+        losses = [total / _since(progress, look.every) for total in progress.losses]
         right = self.with_averages(lambda: self.predict(look.x)).argmax(axis=1) == look.labels
         return {
             "step": progress.step, "epoch": round(progress.step * self.config.batch / look.epoch_images, 3),
-            "samples": progress.step * self.config.batch, "loss_class": float(losses[0]),
-            "loss_real_or_fake": float(losses[1]), "loss_matching": float(losses[2]),
+            "samples": progress.step * self.config.batch, "loss_class": losses[0],
+            "loss_real_or_fake": losses[1], "loss_matching": losses[2],
             "validation_accuracy": float(np.mean(right)), "seconds": round(progress.seconds, 3),
         }
 
@@ -177,14 +179,15 @@ class Trainer:
     def save(self, path: Path, progress: Progress, key: str) -> None:
         """Write everything a later process needs to go on, atomically."""
         arrays = {f"v{index:04d}": np.asarray(value) for index, value in enumerate(self._state())}
-        note = {"key": key, "step": progress.step, "seconds": progress.seconds, "curve": progress.curve}
+        note = {"key": key, "step": progress.step, "seconds": progress.seconds, "curve": progress.curve,
+                "losses": progress.losses}
         with atomic_path(path) as temporary:
             np.savez(temporary, note=np.frombuffer(json.dumps(note).encode(), np.uint8), **arrays)
 
     def restore(self, path: Path, key: str) -> Progress:
         """Go back to a checkpoint; ArtifactError if it is damaged or of another run."""
         try:
-            with np.load(path) as saved:
+            with open(path, "rb") as stream, np.load(stream) as saved:
                 note = json.loads(saved["note"].tobytes())
                 arrays = [saved[f"v{index:04d}"] for index in range(len(self._state()))]
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
@@ -195,7 +198,7 @@ class Trainer:
                                 remedy="repeat the options of that run, or train without --resume")
         for variable, value in zip(self._state(), arrays, strict=True):
             variable.assign(value)
-        return Progress(note["step"], note["seconds"], note["curve"])
+        return Progress(note["step"], note["seconds"], note["curve"], note["losses"])
 
 
 @dataclass(frozen=True)

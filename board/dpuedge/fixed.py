@@ -101,9 +101,12 @@ def quantize(values, pos, rounding="half_up", bits=8):
     [45, -45, 1, 0, 127]
     """
     low, high = int_range(bits)
-    scaled = ROUNDINGS[rounding](np.asarray(values, dtype=np.float64) * 2.0 ** pos)
-    scaled = np.where(np.isnan(scaled), low, np.clip(scaled, low, high))
-    return scaled.astype(np.int8 if bits <= 8 else np.int32)
+    if np.asarray(values).dtype == np.float32 and rounding != "trunc":
+        rounded = _nearest(np.asarray(values) * np.float32(2.0 ** pos), rounding)
+    else:
+        rounded = ROUNDINGS[rounding](np.asarray(values, dtype=np.float64) * 2.0 ** pos)
+    rounded = np.fmin(np.fmax(rounded, low), high)
+    return rounded.astype(np.int8 if bits <= 8 else np.int32)
 
 
 def dequantize(ints, pos):
@@ -122,20 +125,25 @@ def snap(values, pos, rounding="half_up", bits=8):
     [0.0, -1.0, 127.0]
     """
     low, high = int_range(bits)
-    scaled = np.asarray(values, np.float32) * np.float32(2.0 ** pos)
-    nearest = np.rint(scaled)
-    tie = scaled - nearest
-    if rounding == "half_up":
-        nearest += tie == np.float32(0.5)
-    else:
-        tied = np.abs(tie) == np.float32(0.5)
-        if tied.any():
-            nearest[tied] = scaled[tied] + np.copysign(np.float32(0.5), scaled[tied])
-        nearest = np.copysign(nearest, scaled)
+    nearest = _nearest(np.asarray(values, np.float32) * np.float32(2.0 ** pos), rounding)
     np.fmax(nearest, np.float32(low), out=nearest)
     np.fmin(nearest, np.float32(high), out=nearest)
     nearest *= np.float32(2.0 ** -pos)
     return nearest
+
+
+def _nearest(scaled, rounding):
+    """Float32 rounded half up or half away, exact: a tie shows as a difference of one half."""
+    nearest = np.rint(scaled)
+    with np.errstate(invalid="ignore"):  # infinity less infinity
+        tie = scaled - nearest
+    if rounding == "half_up":
+        nearest += tie == np.float32(0.5)
+        return nearest
+    tied = np.abs(tie) == np.float32(0.5)
+    if tied.any():
+        nearest[tied] = scaled[tied] + np.copysign(np.float32(0.5), scaled[tied])
+    return np.copysign(nearest, scaled)
 
 
 def overflow_position(low, high, bits=8):

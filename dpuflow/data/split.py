@@ -50,9 +50,9 @@ def without(pictures: Pictures, *others: Pictures) -> Pictures:
 
 
 def split_by_class(pictures: Pictures, shares: Sequence[float], seed: int) -> list[Pictures]:
-    """Disjoint sets with the given shares of every class; the last set takes what is left over.
+    """Disjoint sets with the given shares of every class, which add up to one.
 
-    A class with few pictures gives at least one to the last set. ``shares`` add up to one.
+    Counts go to the nearest whole number; the first set takes the rest.
     """
     _check_shares(shares)
     rng = np.random.default_rng(seed)
@@ -82,10 +82,11 @@ def _check_shares(shares: Sequence[float]) -> None:
 
 
 def _cut(members: list[T], shares: Sequence[float], least: int = 0) -> list[list[T]]:
-    """Cut a list at the shares; all but the last part hold the nearest count below, or ``least``."""
-    parts, start = [], 0
-    for share in shares[:-1]:
-        count = max(int(share * len(members) + 1e-9), least)
-        parts.append(members[start:start + count])
+    """Cut a list at the shares: all but the first part hold the nearest count, at least ``least``."""
+    counts = [max(int(share * len(members) + 0.5), least) for share in shares[1:]]
+    start = len(members) - sum(counts)
+    parts = [members[:max(start, 0)]]
+    for count in counts:
+        parts.append(members[max(start, 0):start + count])
         start += count
-    return [*parts, members[start:]]
+    return parts

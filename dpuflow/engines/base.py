@@ -23,10 +23,10 @@ def encode_input(node: Node, value: Array, input_mode: str = "quantizer") -> Arr
     """
     value = np.asarray(value)
     check_input(node, value)
+    if value.dtype == np.int8 and node.fix is not None:
+        return value
     if node.fix is None:
         return value.astype(np.float32)
-    if value.dtype == np.int8:
-        return value
     if value.dtype.kind not in "fiu":
         raise GraphError("the input is not an array of numbers", where=f"input '{node.name}'", got=value.dtype)
     if value.dtype.kind == "f" and np.isnan(value).any():
@@ -54,6 +54,7 @@ class Engine(abc.ABC):
 
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
+        self._known: set[tuple[str, ...]] = set()  # lists of tensors that were found to exist
 
     @property
     @abc.abstractmethod
@@ -72,21 +73,20 @@ class Engine(abc.ABC):
         array alone for a network with one input. Quantized tensors come back as float32, or with
         ``int8`` as the integers themselves.
         """
-        wanted = tuple(self.graph.outputs if tensors is None else tensors)
-        for name in wanted:
-            self.graph.node(name)
-        values = self.encode(inputs, input_mode)
-        results = self.compute(values, wanted)
+        wanted = self.graph.outputs if tensors is None else tuple(tensors)
+        if wanted not in self._known:
+            self._known.add(tuple(self.graph.node(name).name for name in wanted))
+        results = self.compute(self.encode(inputs, input_mode), wanted)
         return {name: results[name] if int8 else self.decode(name, results[name]) for name in wanted}
 
     def encode(self, inputs: Mapping[str, Array] | Array, input_mode: str) -> dict[str, Array]:
         """The inputs as the network holds them."""
         nodes = self.graph.inputs
         if not isinstance(inputs, Mapping):
-            if len(nodes) != 1:
-                raise GraphError("the network has several inputs", expected=", ".join(n.name for n in nodes),
-                                 got="one array", remedy="give a dict of arrays by input name")
-            inputs = {nodes[0].name: inputs}
+            if len(nodes) == 1:
+                return {nodes[0].name: encode_input(nodes[0], inputs, input_mode)}
+            raise GraphError("the network has several inputs", expected=", ".join(n.name for n in nodes),
+                             got="one array", remedy="give a dict of arrays by input name")
         missing = [node.name for node in nodes if node.name not in inputs]
         if missing:
             raise GraphError("no value for an input", where=", ".join(missing))

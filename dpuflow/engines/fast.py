@@ -61,6 +61,25 @@ def plan(graph: Graph) -> tuple[LiteRTPart | NumPyPart, ...]:
     return tuple(parts)
 
 
+def needed_parts(graph: Graph, parts: Iterable[LiteRTPart | NumPyPart],
+                 wanted: Iterable[str]) -> list[LiteRTPart | NumPyPart]:
+    """The parts that the wanted tensors depend on, in order; runs are cut after their last use."""
+    needed = set(wanted)
+    for node in reversed(graph.nodes):
+        if node.name in needed:
+            needed.update(node.inputs)
+    kept: list[LiteRTPart | NumPyPart] = []
+    for part in parts:
+        if isinstance(part, NumPyPart):
+            if part.node.name in needed:
+                kept.append(part)
+            continue
+        pairs = [(node, emit) for node, emit in zip(part.nodes, part.emits, strict=True) if node.name in needed]
+        if pairs:
+            kept.append(LiteRTPart(tuple(node for node, _ in pairs), tuple(emit for _, emit in pairs)))
+    return kept
+
+
 class _Model:
     """One LiteRT part made ready: interpreters by batch size."""
 
@@ -124,6 +143,8 @@ class FastEngine(Engine):
         self.threads = threads or min(os.cpu_count() or 1, 8)
         self.parts = plan(graph)
         self.models: dict[tuple[str, ...], list[_Model | NumPyPart]] = {}
+        self.constants = {name: data for part in self.parts if isinstance(part, NumPyPart)
+                          for name in part.node.inputs if (data := graph.by_name[name].data) is not None}
         self.lock = threading.Lock()
 
     @property
@@ -136,15 +157,13 @@ class FastEngine(Engine):
         if wanted not in self.models:
             self.models[wanted] = [
                 part if isinstance(part, NumPyPart) else _Model(self.graph, part, wanted, self.threads)
-                for part in self.parts]
+                for part in needed_parts(self.graph, self.parts, wanted)]
         return self.models[wanted]
 
     def compute(self, values: dict[str, Array], wanted: tuple[str, ...]) -> Mapping[str, Array]:
         """Run the parts in order."""
         with self.lock:
-            for node in self.graph.nodes:
-                if node.data is not None:
-                    values[node.name] = node.data
+            values.update(self.constants)
             for part in self._prepared(wanted):
                 if isinstance(part, NumPyPart):
                     values[part.node.name] = compute_node(self.graph, part.node, values)

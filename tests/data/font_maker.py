@@ -11,9 +11,9 @@ from dpuflow.data.classes import LABELS
 from dpuflow.data.fonts import FontFile
 
 
-def _glyph(number: int, same_case: bool, blank: bool) -> object:
+def _glyph(number: int, same_case: bool, blank: bool, weight: int = 100) -> object:
     pen = TTGlyphPen(None)
-    boxes = [] if blank else [(0, 0, 120, 700), (120, 0, 400, 100)]
+    boxes = [] if blank else [(0, 0, weight, 700), (weight, 0, 400, weight)]
     shape = (number - 36 + 10 if same_case and number >= 36 else number) + 1
     for bit in range(6):
         if shape >> bit & 1 and not blank:
@@ -27,15 +27,18 @@ def _glyph(number: int, same_case: bool, blank: bool) -> object:
 
 
 def make_font(family: str, style: str = "Regular", characters: str = "".join(LABELS), same_case: bool = False,
-              blank: str = "", missing: str = "") -> FontFile:
-    """A TrueType font; ``blank`` characters have no outline, ``missing`` ones the outline of .notdef."""
+              blank: str = "", missing: str = "", weight: int = 100) -> FontFile:
+    """A TrueType font; ``blank`` characters have no outline, ``missing`` ones the outline of .notdef.
+
+    Fonts of different ``weight`` share no glyph.
+    """
     names = [".notdef", *(f"g{ord(character)}" for character in characters)]
-    notdef = _glyph(63, False, False)
+    notdef = _glyph(63, False, False, weight)
     glyphs = {".notdef": notdef}
     for character in characters:
         number = LABELS.index(character)
         glyphs[f"g{ord(character)}"] = notdef if character in missing else _glyph(
-            number, same_case, character in blank)
+            number, same_case, character in blank, weight)
     builder = FontBuilder(1000, isTTF=True)
     builder.setupGlyphOrder(names)
     builder.setupCharacterMap({ord(character): f"g{ord(character)}" for character in characters})

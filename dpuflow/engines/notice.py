@@ -1,0 +1,33 @@
+"""Keep one harmless line of LiteRT off the console; everything else is passed on."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+
+_NOTICE = b"Created TensorFlow Lite XNNPACK delegate"
+
+
+@contextlib.contextmanager
+def without_delegate_notice() -> Iterator[None]:
+    """Hold back what native code writes to the error stream, then write it again without the notice.
+
+    LiteRT prints its notice once per process, when the first model is made ready, and offers no
+    switch for it.
+    """
+    sys.stderr.flush()
+    saved = os.dup(2)
+    with tempfile.TemporaryFile() as held:
+        os.dup2(held.fileno(), 2)
+        try:
+            yield
+        finally:
+            os.dup2(saved, 2)
+            os.close(saved)
+            held.seek(0)
+            for line in held:
+                if _NOTICE not in line:
+                    os.write(2, line)
