@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -18,7 +19,7 @@ from dpuedge.image import fit, normalize
 from dpuflow.data import chars74k, fonts, glyphs
 from dpuflow.data.classes import FAKE_CLASS
 from dpuflow.data.pictures import Pictures, join, summary
-from dpuflow.data.root import VARIABLE
+from dpuflow.data.root import VARIABLE, place_digest
 from dpuflow.data.split import deduplicate, split_by_class, split_by_group, without
 from dpuflow.errors import DataError
 
@@ -68,6 +69,19 @@ def load_splits(config: TrainConfig, data_root: str | None, progress: Progress =
         "test_groups": sorted({group for group in test.groups if group}),
         "digest": join(list(sets.values())).digest(),
     })
+
+
+def inputs_digest(config: TrainConfig, data_root: str | None) -> Mapping[str, str]:
+    """Digests of the files that a run would read, without decoding or drawing any of them."""
+    return {part: _fonts_digest(config.fonts) if part == "glyphs" else
+            place_digest(chars74k.find_part(part, data_root)) for part in resolve_parts(config, data_root)}
+
+
+def _fonts_digest(places: str) -> str:
+    digest = hashlib.sha256()
+    for file in _font_files(places):
+        digest.update(f"{file.name} {len(file.data)} ".encode() + file.data)
+    return digest.hexdigest()
 
 
 def _load(part: str, config: TrainConfig, data_root: str | None, progress: Progress) -> Pictures:

@@ -19,7 +19,8 @@ def source_digest(path: Path) -> str:
     return file_digest(path)
 
 
-def _saved_model_function(path: Path) -> Any:
+def _saved_model_function(path: Path) -> tuple[Any, Any]:
+    """The model, which owns the variables and so must live, and its function."""
     import tensorflow as tf
 
     if not (path / "saved_model.pb").is_file():
@@ -29,23 +30,23 @@ def _saved_model_function(path: Path) -> Any:
         raise FormatError("the SavedModel has no signature to freeze", where=path,
                           remedy="export it with model.export(...)")
     names = list(loaded.signatures)
-    return loaded.signatures["serving_default" if "serving_default" in names else names[0]]
+    return loaded, loaded.signatures["serving_default" if "serving_default" in names else names[0]]
 
 
-def _keras_function(path: Path) -> Any:
+def _keras_function(path: Path) -> tuple[Any, Any]:
     import keras
     import tensorflow as tf
 
     model = keras.models.load_model(path, compile=False)
     specs = [tf.TensorSpec((None, *spec.shape[1:]), spec.dtype, name=spec.name) for spec in model.inputs]
     function = tf.function(lambda *inputs: model(inputs[0] if len(inputs) == 1 else list(inputs), training=False))
-    return function.get_concrete_function(*specs)
+    return model, function.get_concrete_function(*specs)
 
 
 def freeze_file(path: Path) -> TFGraph:
     """The frozen graph of a SavedModel folder, a .keras or a .h5 file; FormatError if it is none."""
     try:
-        function = _saved_model_function(path) if path.is_dir() else _keras_function(path)
+        owner, function = _saved_model_function(path) if path.is_dir() else _keras_function(path)
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise FormatError(f"cannot load the model ({error})", where=path) from error
     from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
@@ -53,4 +54,5 @@ def freeze_file(path: Path) -> TFGraph:
     frozen = convert_variables_to_constants_v2(function)
     definition = frozen.graph.as_graph_def()
     definition.ClearField("library")
+    del owner
     return parse_graphdef(definition.SerializeToString(), path)

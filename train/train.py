@@ -15,15 +15,20 @@ from typing import TYPE_CHECKING, Any
 
 from train_config import TrainConfig, load_config, parse_setting
 
+import dpuedge.fixed
+import dpuedge.gray
+import dpuedge.image
+import dpuflow.data
 from dpuedge.errors import DpuError
 from dpuedge.image import DEFAULT_SPEC, check_spec
-from dpuflow.artifact import current_stage, json_digest, write_stage
+from dpuflow.artifact import current_stage, file_digest, json_digest, write_stage
 from dpuflow.data.root import VARIABLE
 
 if TYPE_CHECKING:
     from datasets import Source, Splits
     from trainer import Look, Progress, Trainer
 
+CODE = ("augment", "datasets", "gan", "nonchars", "outputs", "train", "train_config", "trainer")
 SCHEMA = 1  # of the stage's files: raise it when what is written changes
 
 
@@ -58,11 +63,21 @@ def overrides(options: argparse.Namespace) -> Mapping[str, Any]:
     return {**dict(parse_setting(text) for text in options.set), **given}
 
 
-def stage_key(config: TrainConfig, options: argparse.Namespace, record: Mapping[str, Any]) -> dict[str, Any]:
-    """What the stage's result depends on."""
+def stage_key(config: TrainConfig, options: argparse.Namespace) -> dict[str, Any]:
+    """What the stage's result depends on: options, the files read, and the code that learns from them."""
+    from datasets import inputs_digest
+
     return {"schema": SCHEMA, "config": dict(config.as_json()), "epochs": options.epochs,
             "time_limit_s": options.time_limit, "preprocessing": dict(check_spec(DEFAULT_SPEC)),
-            "data": record["digest"]}
+            "data": dict(inputs_digest(config, options.data_root)),
+            "code": json_digest([file_digest(path) for path in _sources()])}
+
+
+def _sources() -> Iterable[Path]:
+    """Not the whole library: a new report must not mean a new training."""
+    own = [Path(__file__).with_name(f"{name}.py") for name in CODE]
+    data = sorted(Path(dpuflow.data.__file__).parent.glob("*.py"))
+    return [*own, *data, *(Path(module.__file__) for module in (dpuedge.fixed, dpuedge.gray, dpuedge.image))]
 
 
 def run(options: argparse.Namespace) -> None:
@@ -71,11 +86,11 @@ def run(options: argparse.Namespace) -> None:
 
     config = load_config(options.model, overrides(options))
     out = options.out or Path("build") / Path(options.model).stem / "train"
-    splits = load_splits(config, options.data_root, lambda items: _bar(items, "drawing glyphs"))
-    key = stage_key(config, options, splits.record)
+    key = stage_key(config, options)
     if not options.force and current_stage(out, key) is not None:
-        print(f"train: {out} is current")
+        print(f"train: {out} is up to date")
         return
+    splits = load_splits(config, options.data_root, lambda items: _bar(items, "drawing glyphs"))
     if options.epochs is not None:
         images = sum(len(pictures) for pictures in splits.train.values())
         config = load_config(options.model, {**overrides(options), "samples": max(int(options.epochs * images), 1)})

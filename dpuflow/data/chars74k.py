@@ -53,13 +53,21 @@ def load_part(name: str, argument: str | Path | None) -> Pictures:
     Images are gray uint8 of their own sizes; ``groups`` is the font or writer of Fnt and Hnd.
     DataError when it is not there, damaged or empty.
     """
+    part, place = PARTS[name], find_part(name, argument)
+    if place.is_dir():
+        return _checked(_from_folder(place, name, part.grouped), place)
+    return _checked(_from_archive(place, name, part), place)
+
+
+def find_part(name: str, argument: str | Path | None) -> Path:
+    """The folder or archive that holds a part; DataError when there is none."""
     part = PARTS[name]
     root = data_root(argument, part.archive or f"{part.folders[0]}/Sample001/")
     for folder in part.folders:
         if (root / folder).is_dir():
-            return _checked(_from_folder(root / folder, name, part.grouped), root / folder)
+            return root / folder
     if part.archive and (root / part.archive).is_file():
-        return _checked(_from_archive(root / part.archive, name, part), root / part.archive)
+        return root / part.archive
     looked = ", ".join([*part.folders, *([part.archive] if part.archive else [])])
     raise DataError(f"the data folder holds no Chars74K part {name!r}", where=root, expected=f"one of {looked}",
                     remedy=f"check --data-root or {VARIABLE}")

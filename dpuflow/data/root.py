@@ -46,6 +46,18 @@ def read_verified(path: Path, sha256: str) -> bytes:
     return data
 
 
+def place_digest(place: Path) -> str:
+    """SHA-256 over a file, or over the names and bytes of all pictures below a folder."""
+    files = sorted(place.rglob("*.png")) if place.is_dir() else [place]
+    digest = hashlib.sha256()
+    try:
+        for path in files:
+            digest.update(f"{path.relative_to(place)} {path.stat().st_size} ".encode() + path.read_bytes())
+    except OSError as error:
+        raise DataError(f"cannot read the data ({error.strerror or error})", where=place) from None
+    return digest.hexdigest()
+
+
 def unpack_xz(data: bytes, where: Path) -> bytes:
     """The content of an .xz file; DataError if it is damaged."""
     try:

@@ -12,6 +12,7 @@ import numpy as np
 
 from dpuflow.errors import GraphError, UnsupportedOp
 from dpuflow.formats.graphdef import TFGraph, TFNode
+from dpuflow.formats.tf_constants import FOLDABLE, fold
 from dpuflow.formats.tf_values import TShape
 from dpuflow.ir.graph import Array, Graph, Node, Shape, const
 from dpuflow.ir.verify import output_shape, verify
@@ -359,7 +360,21 @@ def import_tf(graph: TFGraph, outputs: Iterable[str], input_shapes: Mapping[str,
     return verify(_pruned(Graph(name, made, renamed)))
 
 
+def _folded(importer: Importer, node: TFNode) -> bool:
+    """Make a constant of a node that reads constants only; whether it was one."""
+    if node.op not in FOLDABLE or node.op == "Identity":
+        return False
+    operands = [importer.nodes.get(importer.alias.get(name, name)) for name in node.operands]
+    values = [operand.data for operand in operands if operand is not None and operand.data is not None]
+    if not values or len(values) < len(node.operands):
+        return False
+    importer.nodes[node.name] = const(node.name, fold(node, values))
+    return True
+
+
 def _convert(importer: Importer, node: TFNode) -> None:
+    if _folded(importer, node):
+        return
     if node.op not in CONVERTERS:
         raise UnsupportedOp(f"unsupported operator {node.op}", where=f"node '{node.name}'",
                             remedy="cut the graph before it with --output_nodes, or replace the layer")

@@ -183,7 +183,7 @@ def _single_image(node: TFNode) -> TFNode:
 def deploy_graph(evaluation: TFGraph, config: QuantizeConfig) -> TFGraph:
     """The deploy graph of an evaluation graph with final positions."""
     graph, fixes = _without_fixes(_cut(evaluation, config))
-    outputs = [name for name in config.output_nodes if name in graph.by_name]
+    outputs = [node.name for node in graph.sinks]
     shapes = {node.name: node.shape for node in import_tf(graph, outputs, config.shapes).nodes}
     graph = topological(graph)
     ignored = set(config.ignore_nodes)

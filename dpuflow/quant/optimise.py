@@ -6,10 +6,12 @@ import numpy as np
 
 from dpuflow.errors import GraphError
 from dpuflow.formats.graphdef import TFGraph, TFNode, const_node, new_node, rewire
+from dpuflow.formats.tf_constants import FOLDABLE, fold
 from dpuflow.formats.tf_values import FLOAT
 from dpuflow.ir.graph import Array
 from dpuflow.ops.normalization import batch_norm_terms
 from dpuflow.quant.config import QuantizeConfig
+from dpuflow.quant.order import topological
 
 _SHARING = {"Conv2D", "DepthwiseConv2d", "DepthwiseConv2dNative", "MatMul", "Conv3D", "BiasAdd"}
 _CONVS = {"Conv2D", "DepthwiseConv2dNative", "DepthwiseConv2d", "MatMul"}
@@ -41,6 +43,20 @@ def split_shared_constants(graph: TFGraph, config: QuantizeConfig) -> TFGraph:
             node = node.replace(inputs=(node.inputs[0], copy, *node.inputs[2:]))
         nodes.append(node)
     return graph.replace(nodes)
+
+
+def fold_constants(graph: TFGraph, config: QuantizeConfig) -> TFGraph:
+    """Nodes that read constants only become constants (section 3.2, step 4)."""
+    made: dict[str, TFNode] = {}
+    for node in topological(graph).nodes:
+        operands = [made.get(name) for name in node.operands]
+        values = [operand.tensor() for operand in operands if operand is not None]
+        if node.op in FOLDABLE and values and len(values) == len(operands) and node.name not in config.output_nodes:
+            node = const_node(node.name, fold(node, values))
+        if node.op == "Const":
+            made[node.name] = node
+    nodes = [made.get(node.name, node) for node in graph.nodes]
+    return drop_unread_constants(graph.replace(nodes), config)
 
 
 def _float_attrs(node: TFNode) -> dict[str, object]:

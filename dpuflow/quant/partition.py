@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from dpuflow.errors import GraphError
-from dpuflow.formats.graphdef import TFGraph, TFNode, new_node, rewire
+from dpuflow.formats.graphdef import TFGraph, TFNode, base_name, new_node, rewire
 from dpuflow.formats.tf_values import FLOAT, TShape
 from dpuflow.quant.config import QuantizeConfig
 
@@ -44,6 +44,12 @@ def _main_input(node: TFNode, shape: tuple[int, ...]) -> TFNode:
     return new_node(node.name, "Placeholder", dtype=FLOAT, shape=given)
 
 
+def _without_outer_controls(node: TFNode, inside: set[str]) -> TFNode:
+    """Control operands that are not there order nothing: inference has no side effects."""
+    kept = tuple(name for name in node.inputs if not name.startswith("^") or base_name(name) in inside)
+    return node if kept == node.inputs else node.replace(inputs=kept)
+
+
 def check_nodes(graph: TFGraph, config: QuantizeConfig) -> None:
     """GraphError naming the first of the user's node names that the graph does not hold."""
     for name in (*config.input_nodes, *config.output_nodes, *config.ignore_nodes):
@@ -59,7 +65,8 @@ def partition(graph: TFGraph, config: QuantizeConfig) -> Partition:
         raise GraphError("the output nodes do not depend on an input node", where=graph.source,
                          got=", ".join(missing), remedy="check --input_nodes and --output_nodes")
     originals = tuple(graph.node(name) for name in config.input_nodes)
-    body = [node for node in graph.nodes if node.name in inside and node.name not in config.input_nodes]
+    body = [_without_outer_controls(node, inside) for node in graph.nodes
+            if node.name in inside and node.name not in config.input_nodes]
     heads = [_main_input(node, config.shapes[node.name]) for node in originals]
     outside = tuple(node for node in graph.nodes if node.name not in inside)
     return Partition(graph.replace([*body, *heads]), outside, originals)
@@ -71,7 +78,9 @@ def merge(main: TFGraph, cut: Partition) -> TFGraph:
     aux = rewire(cut.aux, {name: fix for name, fix in quantized.items() if name in main.by_name})
     originals = {node.name: node for node in cut.original_inputs if node.op != "Placeholder"}
     nodes = [originals.get(node.name, node) for node in main.nodes]
-    missing = {base for node in aux for base in node.operands} - {node.name for node in (*nodes, *aux)}
+    present = {node.name for node in (*nodes, *aux)}
+    aux = tuple(_without_outer_controls(node, present) for node in aux)
+    missing = {base for node in aux for base in node.operands} - present
     if missing:
         raise GraphError("a node outside the quantized part reads one that was folded away",
                          where=main.source, got=", ".join(sorted(missing)),

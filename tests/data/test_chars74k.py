@@ -17,7 +17,7 @@ import pytest
 
 from dpuflow.data import chars74k
 from dpuflow.data.classes import LABELS
-from dpuflow.data.root import data_root, read_verified, tar_members, unpack_xz
+from dpuflow.data.root import data_root, place_digest, read_verified, tar_members, unpack_xz
 from dpuflow.data.strokes import draw, render_strokes
 from dpuflow.errors import DataError
 
@@ -159,3 +159,20 @@ def test_the_table_of_strokes_gives_writers_and_labels(tmp_path: Path, monkeypat
 def test_what_is_no_table_of_strokes_is_an_error(text: bytes) -> None:
     with pytest.raises(DataError, match="strokes"):
         list(render_strokes(text, Path("strokes")))
+
+
+def test_the_digest_of_a_place_sees_names_and_bytes(tmp_path: Path) -> None:
+    def digest(**files: bytes) -> str:
+        folder = tmp_path / str(len(list(tmp_path.iterdir())))
+        folder.mkdir()
+        for name, data in files.items():
+            (folder / f"{name}.png").write_bytes(data)
+        return place_digest(folder)
+
+    assert digest(a=b"1", b=b"2") == digest(b=b"2", a=b"1")
+    assert len({digest(a=b"1", b=b"2"), digest(a=b"2", b=b"1"), digest(a=b"1"), digest(c=b"1"), digest()}) == 5
+    single = tmp_path / "x.tar"
+    single.write_bytes(b"1")
+    before = place_digest(single)
+    single.write_bytes(b"2")
+    assert place_digest(single) != before

@@ -6,10 +6,10 @@ import augment
 import datasets
 import numpy as np
 import pytest
-from dpuedge.image import DEFAULT_SPEC, preprocess
 from nonchars import nonchar_pictures
 from train_config import load_config
 
+from dpuedge.image import DEFAULT_SPEC, preprocess
 from dpuflow.data import chars74k
 from dpuflow.data.pictures import Item, Pictures, gather
 from dpuflow.errors import DataError
@@ -44,7 +44,8 @@ def test_views_are_a_function_of_the_generator() -> None:
 
 
 def test_each_view_of_a_picture_is_its_own() -> None:
-    views = augment.views(np.repeat(source_gray()[:1], 5, axis=0), np.random.default_rng(0), load_config("chars74k", {}))
+    copies = np.repeat(source_gray()[:1], 5, axis=0)
+    views = augment.views(copies, np.random.default_rng(0), load_config("chars74k", {}))
     assert len({view.tobytes() for view in views}) == 5
 
 

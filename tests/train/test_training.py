@@ -14,10 +14,10 @@ tf = pytest.importorskip("tensorflow")
 keras = pytest.importorskip("keras")
 
 import gan  # noqa: E402
-import train  # noqa: E402
-from dpuedge import image  # noqa: E402
 from trainer import Trainer  # noqa: E402
 
+import train  # noqa: E402
+from dpuedge import image  # noqa: E402
 from dpuflow.artifact import load_stage  # noqa: E402
 from dpuflow.data.classes import FAKE_CLASS  # noqa: E402
 
@@ -205,8 +205,17 @@ def forward(weights: object, x: np.ndarray) -> np.ndarray:
 def test_a_current_stage_is_not_trained_again(stage: Path, fonts: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = (stage / "manifest.json").stat().st_mtime_ns
     assert train.main(command(fonts, stage)) == 0
-    assert "is current" in capsys.readouterr().out
+    assert "is up to date" in capsys.readouterr().out
     assert (stage / "manifest.json").stat().st_mtime_ns == before
+    key = load_stage(stage).manifest["key"]
+    (fonts / "Delta.ttf").write_bytes(make_font("Delta", weight=150).data)
+    try:
+        options = train.parser().parse_args(command(fonts, stage))
+        changed = train.stage_key(train.load_config("chars74k", train.overrides(options)), options)
+    finally:
+        (fonts / "Delta.ttf").unlink()
+    assert changed["data"] != key["data"]
+    assert {**changed, "data": key["data"]} == key
 
 
 # -- what goes wrong ---------------------------------------------------------------------------------------
@@ -218,7 +227,8 @@ def failure(capsys: pytest.CaptureFixture[str], arguments: Sequence[str]) -> str
     return shown
 
 
-def test_a_checkpoint_of_another_run_is_refused(fonts: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_checkpoint_of_another_run_is_refused(fonts: Path, tmp_path: Path,
+                                                capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "train"
     assert train.main(command(fonts, out, "--time-limit", "1e-9")) == 0
     shown = failure(capsys, command(fonts, out, "--resume", "--seed", "9"))
@@ -263,3 +273,10 @@ def test_a_loss_that_is_not_finite_stops_the_run(fonts: Path, tmp_path: Path, mo
     monkeypatch.setattr(Trainer, "step", lambda *_: (float("nan"), 0.0, 0.0))
     assert "diverged" in failure(capsys, command(fonts, tmp_path / "train"))
     assert not (tmp_path / "train").exists()
+
+
+def test_exported_weights_come_back(stage: Path) -> None:
+    with np.load(stage / "weights.npz") as saved, np.load(stage / "test.npz") as test:
+        expected = tf.nn.softmax(forward(saved, test["x"][:20])).numpy()
+        got = gan.probabilities(gan.load_weights(saved), test["x"][:20], batch=7)
+    assert np.allclose(got, expected, atol=1e-5)

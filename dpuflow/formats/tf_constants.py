@@ -1,0 +1,40 @@
+"""The value of TensorFlow nodes that depend on constants alone, such as hand-written batch norm."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+
+from dpuflow.errors import GraphError
+from dpuflow.formats.graphdef import TFNode
+from dpuflow.ir.graph import Array
+
+Rule = Callable[[TFNode, Sequence[Array]], Array]
+
+FOLDABLE: Mapping[str, Rule] = {
+    "Add": lambda node, v: v[0] + v[1],
+    "AddV2": lambda node, v: v[0] + v[1],
+    "BiasAdd": lambda node, v: v[0] + v[1],
+    "Sub": lambda node, v: v[0] - v[1],
+    "Mul": lambda node, v: v[0] * v[1],
+    "RealDiv": lambda node, v: v[0] / v[1],
+    "Maximum": lambda node, v: np.maximum(v[0], v[1]),
+    "Neg": lambda node, v: -v[0],
+    "Sqrt": lambda node, v: np.sqrt(v[0]),
+    "Rsqrt": lambda node, v: np.asarray(1, v[0].dtype) / np.sqrt(v[0]),
+    "Square": lambda node, v: v[0] * v[0],
+    "Reciprocal": lambda node, v: np.asarray(1, v[0].dtype) / v[0],
+    "Identity": lambda node, v: v[0],
+    "Reshape": lambda node, v: v[0].reshape([int(size) for size in v[1].reshape(-1)]),
+    "Squeeze": lambda node, v: np.squeeze(v[0], tuple(int(axis) for axis in node.get("squeeze_dims", ())) or None),
+}
+
+
+def fold(node: TFNode, values: Sequence[Array]) -> Array:
+    """The node's value, in its operands' own type; GraphError if it cannot be computed."""
+    try:
+        result = np.asarray(FOLDABLE[node.op](node, values))
+    except (ValueError, IndexError, TypeError) as error:
+        raise GraphError(f"malformed constant expression ({error})", where=f"node '{node.name}' ({node.op})") from None
+    return result.astype(values[0].dtype)
