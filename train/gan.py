@@ -150,21 +150,6 @@ def export_weights(model: Discriminator) -> Mapping[str, Any]:
     return {name: np.asarray(variable) for name, variable in _named(model)}
 
 
-def load_weights(arrays: Mapping[str, Any]) -> Discriminator:
-    """A discriminator with the arrays that :func:`export_weights` gave."""
-    model = Discriminator(0.0, 0)
-    model(np.zeros((1, 32, 32, 1), np.float32))
-    for name, variable in _named(model):
-        variable.assign(arrays[name])
-    return model
-
-
-def probabilities(model: Discriminator, x: Any, batch: int = 512) -> Any:
-    """Softmax over the 63 classes of pictures in the network's input scale, float32 (N, 63)."""
-    return np.concatenate([np.asarray(ops.softmax(model(x[start:start + batch])[0], axis=1))
-                           for start in range(0, len(x), batch)])
-
-
 def _named(model: Discriminator) -> Iterator[tuple[str, Any]]:
     for layer in [*model.convs, model.head]:
         yield f"discriminator/{layer.name}/kernel", layer.kernel

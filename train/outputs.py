@@ -13,6 +13,7 @@ from nonchars import nonchar_pictures
 from trainer import Progress, Trainer
 
 from dpuedge.image import normalize
+from dpuedge.scores import softmax
 from dpuflow.artifact import StageWriter
 from dpuflow.data.classes import FAKE_CLASS, LABELS, score
 from dpuflow.data.pictures import Pictures, join
@@ -32,6 +33,7 @@ def write_outputs(stage: StageWriter, trainer: Trainer, source: Source, splits: 
     np.savez_compressed(stage.path("calibration.npz"), x=_calibration(splits, spec, config.split_seed))
     results = {name: _write_set(stage, name, pictures, trainer)
                for name, pictures in (("validation", splits.validation), ("test", splits.test))}
+    results["test_with_views"] = _with_views(splits.test, trainer)
     gray, kinds = nonchar_pictures(splits.test, samples, config.split_seed)
     np.savez_compressed(stage.path("nonchars.npz"), x=normalize(gray, spec)[..., None], gray=gray, kinds=kinds)
     training = {
@@ -62,3 +64,19 @@ def _write_set(stage: StageWriter, name: str, pictures: Pictures, trainer: Train
                         names=np.array(list(pictures.names), dtype=np.str_))
     logits = trainer.predict(x)
     return score(pictures.labels, logits[:, :FAKE_CLASS].argmax(axis=1))
+
+
+def _with_views(pictures: Pictures, trainer: Trainer) -> Mapping[str, Any]:
+    """Accuracy when the probabilities of six views of each picture are averaged: apart from the plain figure."""
+    gray, spec = inputs(pictures, trainer.spec)[0], trainer.spec
+    logits = (trainer.predict(normalize(view, spec)[..., None])[:, :FAKE_CLASS] for view in views(gray))
+    total = sum(softmax(part) for part in logits)
+    return score(pictures.labels, np.asarray(total).argmax(axis=1))
+
+
+def views(gray: Any) -> list[Any]:
+    """The pictures uint8 (N, H, W) themselves, moved by one pixel in four directions, and inverted."""
+    padded = np.pad(gray, ((0, 0), (1, 1), (1, 1)), mode="edge")
+    moves = ((1, 1), (0, 1), (2, 1), (1, 0), (1, 2))
+    moved = [padded[:, top:top + gray.shape[1], left:left + gray.shape[2]] for top, left in moves]
+    return [*moved, 255 - gray]

@@ -10,6 +10,7 @@ import argparse
 import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -84,7 +85,7 @@ def run(options: argparse.Namespace) -> None:
     """Load the data, train unless the stage is current, and write the stage."""
     from datasets import load_splits
 
-    config = load_config(options.model, overrides(options))
+    config = _with_length(load_config(options.model, overrides(options)), options)
     out = options.out or Path("build") / Path(options.model).stem / "train"
     key = stage_key(config, options)
     if not options.force and current_stage(out, key) is not None:
@@ -93,9 +94,18 @@ def run(options: argparse.Namespace) -> None:
     splits = load_splits(config, options.data_root, lambda items: _bar(items, "drawing glyphs"))
     if options.epochs is not None:
         images = sum(len(pictures) for pictures in splits.train.values())
-        config = load_config(options.model, {**overrides(options), "samples": max(int(options.epochs * images), 1)})
+        config = replace(config, samples=max(int(options.epochs * images), 1))
     _say_data(splits)
     _train(config, options, splits, out, key)
+
+
+def _with_length(config: TrainConfig, options: argparse.Namespace) -> TrainConfig:
+    """Runs on real pictures are longer, unless the command line says how long."""
+    from datasets import resolve_parts
+
+    if "samples" in overrides(options) or resolve_parts(config, options.data_root) == ("glyphs",):
+        return config
+    return replace(config, samples=config.real_samples)
 
 
 def _say_data(splits: Splits) -> None:

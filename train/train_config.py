@@ -30,6 +30,7 @@ class TrainConfig:
     mode: str
     labelled_share: float
     samples: int
+    real_samples: int
     batch: int
     seed: int
     split_seed: int
@@ -121,7 +122,7 @@ def _limits(config: TrainConfig) -> Sequence[tuple[str, bool, str]]:
     shares = ("validation_share", "test_share",
               "warmup_share", "label_smoothing", "dropout")
     whole = ("invert_share", "degrade_share", "cutout_share")
-    counts = ("samples", "batch", "generator_every", "checkpoint_steps")
+    counts = ("samples", "real_samples", "batch", "generator_every", "checkpoint_steps")
     return (
         ("mode", config.mode in MODES, " or ".join(MODES)),
         ("data", config.data == "auto" or set(config.parts) <= set(PARTS), f"auto or {', '.join(PARTS)} joined by +"),

@@ -20,7 +20,7 @@ def test_the_shipped_configuration_is_valid_and_complete() -> None:
 
 @pytest.mark.parametrize("changes", [
     {"mode": "magic"}, {"data": "good+cats"}, {"labelled_share": 0.0}, {"labelled_share": 1.5}, {"batch": 0},
-    {"samples": -1}, {"dropout": 1.0}, {"zoom_low": 2.0}, {"seed": -1}, {"learning_rate": 0.0},
+    {"samples": -1}, {"real_samples": 0}, {"dropout": 1.0}, {"zoom_low": 2.0}, {"seed": -1}, {"learning_rate": 0.0},
     {"batch": "many"}, {"batch": True}, {"batch": 1.5}, {"generator_every": 0}, {"speed": 3},
 ])
 def test_impossible_entries_are_refused_by_name(changes: dict[str, object]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,14 +15,21 @@ tf = pytest.importorskip("tensorflow")
 keras = pytest.importorskip("keras")
 
 import gan  # noqa: E402
+import outputs  # noqa: E402
 from trainer import Trainer  # noqa: E402
 
-import train  # noqa: E402
 from dpuedge import image  # noqa: E402
 from dpuflow.artifact import load_stage  # noqa: E402
 from dpuflow.data.classes import FAKE_CLASS  # noqa: E402
 
 pytestmark = pytest.mark.train
+
+# Under a name of its own: this folder of tests is called "train" too.
+_spec = importlib.util.spec_from_file_location("train_script", Path(__file__).parents[2] / "train" / "train.py")
+assert _spec
+assert _spec.loader
+train = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(train)
 FAMILIES = ("Alpha", "Beta", "Gamma")
 
 
@@ -155,6 +163,7 @@ def test_the_stage_holds_what_later_stages_read(stage: Path) -> None:
     assert info["fake_class"] == 62
     assert info["preprocessing"] == image.DEFAULT_SPEC
     assert info["epsilon"] == gan.EPSILON
+    assert set(info["accuracy"]) == {"validation", "test", "test_with_views"}
     assert info["dataset"]["train"]["glyphs"]["count"] + info["dataset"]["validation"]["count"] \
         + info["dataset"]["test"]["count"] == len(FAMILIES) * 4 * 62
     with np.load(stage / "calibration.npz") as saved:
@@ -275,8 +284,12 @@ def test_a_loss_that_is_not_finite_stops_the_run(fonts: Path, tmp_path: Path, mo
     assert not (tmp_path / "train").exists()
 
 
-def test_exported_weights_come_back(stage: Path) -> None:
-    with np.load(stage / "weights.npz") as saved, np.load(stage / "test.npz") as test:
-        expected = tf.nn.softmax(forward(saved, test["x"][:20])).numpy()
-        got = gan.probabilities(gan.load_weights(saved), test["x"][:20], batch=7)
-    assert np.allclose(got, expected, atol=1e-5)
+def test_shifted_and_inverted_views_of_a_picture() -> None:
+    gray = np.arange(2 * 32 * 32).reshape(2, 32, 32).astype(np.uint8)
+    seen = outputs.views(gray)
+    assert len(seen) == 6
+    assert (seen[0] == gray).all()
+    assert (seen[1][:, 1:] == gray[:, :-1]).all()
+    assert (seen[1][:, 0] == gray[:, 0]).all()
+    assert (seen[4][:, :, :-1] == gray[:, :, 1:]).all()
+    assert (seen[5] == 255 - gray).all()
