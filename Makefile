@@ -32,7 +32,7 @@ setup: $(VENV)/.core  ## install the core (no TensorFlow)
 setup-train: $(VENV)/.train  ## install what training needs too
 
 train: $(VENV)/.train  ## learn the network (DPUFLOW_DATA: real data, else built-in glyphs)
-	$(BIN)/python train/train.py --model $(MODEL) --out $(BUILD)/$(MODEL)/train $(TRAIN_FLAGS)
+	OPENBLAS_NUM_THREADS=1 $(BIN)/python train/train.py --model $(MODEL) --out $(BUILD)/$(MODEL)/train $(TRAIN_FLAGS)
 
 freeze: train  ## a frozen TensorFlow-1 graph
 	$(BIN)/python train/freeze.py --model $(MODEL) --train $(BUILD)/$(MODEL)/train --out $(BUILD)/$(MODEL)/freeze
@@ -50,7 +50,7 @@ report: emulate  ## build/<model>/report/report.html
 	$(STAGE) report $(STAGE_FLAGS)
 
 test: $(VENV)/.dev  ## all tests
-	$(BIN)/python -m pytest
+	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest
 
 check: $(VENV)/.dev  ## lint, types, generated files
 	$(BIN)/ruff check .

@@ -14,7 +14,9 @@ _PACKAGE = Path(__file__).parent
 def code_digest(*files: Path) -> str:
     """The digest of this library's source, and of the given scripts: new code makes old results stale."""
     shared = _PACKAGE.parent / "board" / "dpuedge"
-    sources = [*(path for kind in ("*.py", "*.html", "*.css", "*.js") for path in _PACKAGE.rglob(kind)), *(shared.glob("*.py") if shared.is_dir() else ()), *files]
+    kinds = ("*.py", "*.html", "*.css", "*.js")
+    sources = [*(path for kind in kinds for path in _PACKAGE.rglob(kind)),
+               *(shared.glob("*.py") if shared.is_dir() else ()), *files]
     return json_digest({path.name + str(index): file_digest(path) for index, path in enumerate(sorted(sources))})
 
 

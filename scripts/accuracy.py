@@ -36,13 +36,13 @@ class Experiment:
     needs_data: bool
 
 
+_REAL = ("--data", "good+bad+hnd+glyphs")
+_TENTH = ("--labelled-share", "0.1")
 EXPERIMENTS = (
-    Experiment("real-supervised", ("--data", "good+bad+hnd+glyphs", "--mode", "supervised", "--samples", "4000000"), True),
-    Experiment("real-gan", ("--data", "good+bad+hnd+glyphs", "--mode", "gan", "--samples", "3000000"), True),
-    Experiment("tenth-supervised", ("--data", "good+bad+hnd+glyphs", "--mode", "supervised", "--samples", "1500000",
-                                    "--labelled-share", "0.1"), True),
-    Experiment("tenth-gan", ("--data", "good+bad+hnd+glyphs", "--mode", "gan", "--samples", "1500000",
-                             "--labelled-share", "0.1"), True),
+    Experiment("real-supervised", (*_REAL, "--mode", "supervised", "--samples", "4000000"), True),
+    Experiment("real-gan", (*_REAL, "--mode", "gan", "--samples", "3000000"), True),
+    Experiment("tenth-supervised", (*_REAL, "--mode", "supervised", "--samples", "1500000", *_TENTH), True),
+    Experiment("tenth-gan", (*_REAL, "--mode", "gan", "--samples", "1500000", *_TENTH), True),
     Experiment("fonts-packages", ("--data", "glyphs", "--fonts", "packages", "--mode", "supervised", "--samples",
                                   "2000000"), False),
     Experiment("fonts-system", ("--data", "glyphs", "--fonts", "packages+system", "--mode", "supervised",

@@ -119,7 +119,7 @@ def engine_speed(folder: Path, rounds: int) -> dict[str, Any]:
             ours = lambda q=q: fast.run(q, (logits,), int8=True)  # noqa: E731
             results[f"fast against ONNX Runtime int8 QDQ, batch {batch}"] = paired(
                 ours, lambda x=x: other(x), rounds)
-            results[f"fast against LiteRT int8, batch {batch}"] = paired(ours, lambda q=q: plain(q), rounds)
+            results[f"fast against LiteRT int8, batch {batch}"] = paired(ours, lambda q=q, p=plain: p(q), rounds)
     return results
 
 

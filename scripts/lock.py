@@ -21,9 +21,9 @@ def main() -> int:
     previous = None
     for part, extras in EXTRAS.items():
         output = folder / f"{part}.lock"
-        command = [str(uv), "pip", "compile", "--universal", "--generate-hashes", "--python-version", "3.10",
-                   "--no-emit-index-url", "--no-header", "--no-annotate", "--quiet",
-                   "-c", str(folder / "constraints.in"), "-o", str(output), str(ROOT / "pyproject.toml"), str(folder / "build.in")]
+        command = [str(uv), "pip", "compile", str(ROOT / "pyproject.toml"), str(folder / "build.in"),
+                   "--universal", "--generate-hashes", "--python-version", "3.10", "--no-emit-index-url",
+                   "--no-header", "--no-annotate", "--quiet", "-c", str(folder / "constraints.in"), "-o", str(output)]
         command += [f"--extra={extra}" for extra in extras]
         if previous:
             command += ["-c", str(previous)]

@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 from dpuflow.compiler.work import _WORK
+from dpuflow.formats.tf_constants import FOLDABLE
 from dpuflow.formats.tf_import import _STATIC_ONLY, CONVERTERS
 from dpuflow.formats.xir_import import CONVERTERS as XIR_CONVERTERS
 from dpuflow.ops import OPS
@@ -48,7 +49,8 @@ def limits() -> list[str]:
 
 
 def targets() -> list[str]:
-    rows = ["| target | core | kernel | max pool | average pool | depthwise | nonlinear |", "|---|---|---|---|---|---|---|"]
+    rows = ["| target | core | kernel | max pool | average pool | depthwise | nonlinear |",
+            "|---|---|---|---|---|---|---|"]
     for name, core in named_targets().items():
         average = "-".join(map(str, core.average_pool_kernel)) if core.average_pool else "no"
         rows.append(f"| {name} | {core.arch} | {core.conv_kernel[0]}-{core.conv_kernel[1]} | "
@@ -63,8 +65,9 @@ def text() -> str:
         "Made by `scripts/supported_ops.py` from the tables that the compiler and `dpuflow inspect` use; do not edit.",
         "A layer that breaks a limit runs on the CPU, and the compiler says why.", "",
         "## Operators", "", *operators(), "", "## Limits", *limits(), "", "## Targets", "", *targets(), "",
-        "## TensorFlow operators that are read", "", ", ".join(f"`{name}`" for name in sorted({*CONVERTERS, *_STATIC_ONLY})),
-        "", "## XIR operators that are read (compiled files)", "",
+        "## TensorFlow operators that are read", "",
+        ", ".join(f"`{name}`" for name in sorted({*CONVERTERS, *_STATIC_ONLY, *FOLDABLE})), "",
+        "## XIR operators that are read (compiled files)", "",
         ", ".join(f"`{name}`" for name in sorted(XIR_CONVERTERS)),
     ]
     return "\n".join(lines) + "\n"

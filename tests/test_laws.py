@@ -12,7 +12,8 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 LIBRARY = sorted((ROOT / "dpuflow").rglob("*.py"))
 BOARD = sorted((ROOT / "board").rglob("*.py"))
-SCRIPTS = [path for folder in ("train", "scripts", "quantize", "compile") for path in sorted((ROOT / folder).glob("*.py"))]
+SCRIPTS = [path for folder in ("train", "scripts", "quantize", "compile")
+           for path in sorted((ROOT / folder).glob("*.py"))]
 HOME = ROOT / "board" / "dpuedge" / "fixed.py"
 
 # Calls that round tensor data. Python's own round(), math.floor and // on sizes are not among them.
@@ -146,7 +147,8 @@ def test_no_cycles():
 
 def test_import_is_light():
     """`import dpuflow` pulls in neither NumPy nor anything heavy."""
-    code = "import dpuflow, sys; print(sorted(m for m in ('numpy', 'google.protobuf', 'tensorflow') if m in sys.modules))"
+    code = ("import dpuflow, sys; "
+            "print(sorted(m for m in ('numpy', 'google.protobuf', 'tensorflow') if m in sys.modules))")
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
     assert done.stdout.strip() == "[]"
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from dpuflow.artifact import load_stage, write_stage
 from dpuflow.cli import main
 from dpuflow.cli.compile import compile_file, write_compiled

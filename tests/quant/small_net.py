@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
+
 from dpuflow.formats.graphdef import TFGraph
 from dpuflow.formats.tf_builder import FrozenBuilder
 from dpuflow.quant.config import QuantizeConfig
@@ -11,7 +14,7 @@ from dpuflow.quant.config import QuantizeConfig
 def layers(seed: int, channels: tuple[int, ...] = (2, 5, 4), classes: int = 3) -> list:
     rng = np.random.default_rng(seed)
     made: list = []
-    for index, (inputs, outputs) in enumerate(zip(channels, channels[1:], strict=False)):
+    for index, (inputs, outputs) in enumerate(pairwise(channels)):
         w = rng.normal(0, 0.4, (3, 3, inputs, outputs)).astype(np.float32)
         made.append(("conv", w, rng.normal(0, 0.2, outputs).astype(np.float32), 2 - index % 2))
     made.append(("mean",))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
 from dpuedge import fixed
 from dpuflow.engines.evaluate import evaluate
 from dpuflow.engines.reference import ReferenceEngine

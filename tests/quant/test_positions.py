@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from dpuflow.errors import QuantizeError
 from dpuflow.quant.calibrate import winner
 from dpuflow.quant.position import find_position
 from dpuflow.quant.quantizer import quantize_graph
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from quant import small_net, tf_oracle
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
 from dpuflow.engines.evaluate import evaluate
 from dpuflow.formats.graphdef import parse_graphdef
 from dpuflow.formats.tf_import import import_tf
@@ -21,7 +22,8 @@ def build(v1, x, rng):
         return tf.constant(rng.normal(0, scale, shape).astype(np.float32))
 
     y = tf.nn.conv2d(x, variable((3, 3, 2, 6)), [1, 2, 1, 1], "SAME")
-    y = v1.nn.fused_batch_norm(tf.nn.bias_add(y, variable((6,))), *(tf.constant(rng.uniform(0.2, 1, 6).astype(np.float32)) for _ in range(4)),
+    y = tf.nn.bias_add(y, variable((6,)))
+    y = v1.nn.fused_batch_norm(y, *(tf.constant(rng.uniform(0.2, 1, 6).astype(np.float32)) for _ in range(4)),
                                epsilon=1e-3, is_training=False)[0]
     y = tf.nn.relu6(y)
     y = tf.nn.depthwise_conv2d(y, variable((3, 2, 6, 1)), [1, 1, 1, 1], "SAME") + variable((6,))
