@@ -22,10 +22,13 @@ def read_arrays(path: Path | str) -> Array | dict[str, Array]:
     try:
         with path.open("rb") as stream:
             loaded = np.load(stream, allow_pickle=False)
-            return loaded if isinstance(loaded, np.ndarray) else {name: loaded[name] for name in loaded.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, KeyError) as error:
+            arrays = loaded if isinstance(loaded, np.ndarray) else {name: loaded[name] for name in loaded.files}
+    except Exception as error:  # NumPy, zipfile, zlib and the header's parser each raise their own, MemoryError too
         raise DataError(f"not a readable array file ({error})", where=path, expected=".npy or .npz",
-                        remedy="write it with numpy.save") from None
+                        remedy="write it with numpy.save") from error
+    if isinstance(arrays, dict) and not all(isinstance(array, np.ndarray) for array in arrays.values()):
+        raise DataError("the archive holds files that are no arrays", where=path, expected=".npy files in a .npz")
+    return arrays
 
 
 def write_arrays(path: Path | str, arrays: Mapping[str, Array]) -> None:

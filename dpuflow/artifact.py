@@ -71,12 +71,15 @@ def load_stage(folder: Path, check: bool = True) -> Stage:
     except FileNotFoundError:
         raise ArtifactError("the stage has not been run", where=folder, expected=MANIFEST,
                             remedy=f"run `make {folder.name}` first") from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ArtifactError(f"unreadable manifest ({error})", where=path,
                             remedy=f"run `make {folder.name}` again") from None
     if not isinstance(manifest, dict) or manifest.get("schema") != SCHEMA:
         raise ArtifactError("unknown manifest schema", where=path, expected=SCHEMA,
                             got=manifest.get("schema") if isinstance(manifest, dict) else "no object",
+                            remedy=f"run `make {folder.name}` again")
+    if not isinstance(manifest.get("files"), dict) or not isinstance(manifest.get("info", {}), dict):
+        raise ArtifactError("damaged manifest", where=path, expected="files and info", got=", ".join(sorted(manifest)),
                             remedy=f"run `make {folder.name}` again")
     if check:
         _check_files(folder, manifest)
@@ -88,10 +91,13 @@ def _check_files(folder: Path, manifest: Mapping[str, Any]) -> None:
         path = folder / name
         if not path.is_file():
             raise ArtifactError("file is missing", where=path, remedy=f"run `make {folder.name}` again")
-        got = file_digest(path)
+        try:
+            got = file_digest(path)
+        except OSError as error:
+            raise ArtifactError(f"file cannot be read ({error.strerror or error})", where=path) from None
         if got != digest:
             raise ArtifactError("file was changed after the stage ended", where=path,
-                                expected=digest[:12], got=got[:12],
+                                expected=str(digest)[:12], got=got[:12],
                                 remedy=f"run `make {folder.name}` again")
 
 
@@ -125,10 +131,10 @@ def write_stage(folder: Path, stage: str, key: Mapping[str, Any]) -> Iterator[St
     ``key`` is what the result depends on (configuration, digests of inputs); JSON values only.
     On any exception, Ctrl-C included, the temporary folder goes and the previous result stays.
     """
-    folder = Path(folder)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    folder, temporary = Path(folder), None
     try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
         temporary.chmod(0o755)
         writer = StageWriter(temporary)
         yield writer
@@ -138,7 +144,8 @@ def write_stage(folder: Path, stage: str, key: Mapping[str, Any]) -> Iterator[St
         raise ArtifactError(f"cannot write the stage ({error.strerror or error})", where=folder,
                             remedy="free disk space or choose another folder, then run it again") from error
     finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        if temporary is not None:
+            shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _write_manifest(writer: StageWriter, stage: str, key: Mapping[str, Any]) -> None:
@@ -153,13 +160,20 @@ def _write_manifest(writer: StageWriter, stage: str, key: Mapping[str, Any]) -> 
 
 
 def _replace_folder(temporary: Path, folder: Path) -> None:
-    if folder.exists():
-        old = Path(tempfile.mkdtemp(prefix=f".{folder.name}-old-", dir=folder.parent))
+    """Put ``temporary`` in the place of ``folder``; if that fails or is interrupted the old one comes back."""
+    if not folder.exists():
+        os.replace(temporary, folder)
+        return
+    old = Path(tempfile.mkdtemp(prefix=f".{folder.name}-old-", dir=folder.parent))
+    try:
         os.replace(folder, old)
         os.replace(temporary, folder)
+    except BaseException:
+        if not folder.exists():
+            os.replace(old, folder)
+        raise
+    finally:
         shutil.rmtree(old, ignore_errors=True)
-    else:
-        os.replace(temporary, folder)
 
 
 @contextlib.contextmanager

@@ -16,6 +16,7 @@ import numpy as np
 from dpuedge import fixed
 from dpuflow.arrays import read_arrays, write_arrays
 from dpuflow.artifact import Stage, StageWriter, load_stage
+from dpuflow.data.classes import FAKE_CLASS, LABELS, score
 from dpuflow.engines import open_engine
 from dpuflow.engines.evaluate import evaluate
 from dpuflow.errors import DataError
@@ -48,6 +49,16 @@ def _arrays(stage: Stage, name: str) -> dict[str, Array]:
     if not isinstance(arrays, dict) or "x" not in arrays:
         raise DataError("no array x in the file", where=stage.path(name), remedy="run `make train` again")
     return arrays
+
+
+def _check_labels(test: Mapping[str, Array], classes: int, where: Path) -> None:
+    labels = test.get("labels", np.zeros(0))
+    if labels.dtype.kind not in "iu" or len(labels) != len(test["x"]) or not len(labels):
+        raise DataError("the labels do not fit the pictures", where=where, expected=f"{len(test['x'])} integers",
+                        got=f"{len(labels)} {labels.dtype}", remedy="run `make train` again")
+    if labels.min() < 0 or labels.max() >= classes:
+        raise DataError("a label is out of range", where=where, expected=f"0..{classes - 1}",
+                        got=f"{labels.min()}..{labels.max()}", remedy="run `make train` again")
 
 
 def _batches(x: Array) -> Iterator[Array]:
@@ -128,6 +139,7 @@ def write_evaluation(folder: Path, name: str, writer: StageWriter) -> dict[str, 
     """Run everything and write ``evaluation.npz`` and ``evaluation.json``; returns the latter."""
     train = load_stage(folder / "train")
     test, nonchars = _arrays(train, "test.npz"), _arrays(train, "nonchars.npz")
+    _check_labels(test, len(train.info.get("labels", LABELS)), train.path("test.npz"))
     files, x = _models(folder, name), test["x"]
     compiled = files.compiled.graph
     reference, fast = (engine_tensors(compiled, x, engine) for engine in ("reference", "fast"))
@@ -149,8 +161,6 @@ def write_evaluation(folder: Path, name: str, writer: StageWriter) -> dict[str, 
 
 def accuracies(arrays: Mapping[str, Array]) -> dict[str, Any]:
     """Top-1 and case-merged accuracy of each form among the real classes, and agreement with float."""
-    from dpuflow.data.classes import FAKE_CLASS, score
-
     labels = arrays["labels"]
     chosen = {key.removesuffix("_logits"): value[:, :FAKE_CLASS].argmax(axis=1)
               for key, value in arrays.items() if key.endswith("_logits") and key != "nonchar_logits"}

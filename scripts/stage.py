@@ -9,6 +9,7 @@ nothing when the same inputs, options and code were used the last time.
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from dpuflow.artifact import StageWriter, load_stage
 from dpuflow.cli.common import add_debug, run_command
 from dpuflow.errors import CompileError, DpuflowError, QuantizeError
 from dpuflow.flow import code_digest, run_stage, stage_digests
+from dpuflow.target.report import predicted_table
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -59,7 +61,8 @@ def compile_(options: argparse.Namespace, folder: Path) -> None:
         text = _call("compile/dnnc.sh", options.model, writer, options.build, {"TARGET": options.target}, CompileError)
         writer.path("kernels.txt").write_text(text)
         writer.info.update(target=options.target)
-        print(text, end="")
+        predicted = json.loads(writer.path("estimate.json").read_text())
+        print(text + "\n" + predicted_table(predicted), end="")
 
     run_stage("compile", folder / "compile", key, produce)
 

@@ -8,7 +8,7 @@ import json
 from dpuflow.compiler.driver import estimate_network
 from dpuflow.errors import ConfigError
 from dpuflow.model import load
-from dpuflow.target.report import estimate_json, estimate_table
+from dpuflow.target.report import estimate_json, predicted_table
 from dpuflow.target.select import find_target
 
 
@@ -28,7 +28,5 @@ def run(options: argparse.Namespace) -> None:
         raise ConfigError("not a plausible clock", where="--mhz", got=options.mhz, expected="1 to 2000")
     core = find_target(options.target)
     result = estimate_network(load(options.file), core, options.mhz)
-    if options.json:
-        print(json.dumps(estimate_json(result, core), indent=1))
-    else:
-        print(estimate_table(result, core), end="")
+    predicted = estimate_json(result, core)
+    print(json.dumps(predicted, indent=1) + "\n" if options.json else predicted_table(predicted), end="")

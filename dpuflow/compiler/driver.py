@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dpuflow.compiler.compiled import Compiled
+import dataclasses
+
+from dpuflow.compiler.compiled import Compiled, Kernel
 from dpuflow.compiler.partition import kernels, place_all
 from dpuflow.errors import CompileError
 from dpuflow.ir.graph import Graph
@@ -31,11 +33,33 @@ def compile_graph(graph: Graph, core: Core, name: str) -> Compiled:
     return Compiled(name, lowered, kernels(lowered, placements, name), core, reasons)
 
 
+# What a convolution takes in behind it (performance specification, section 4: fusion).
+_ABSORBABLE = ("depthwise_conv2d", "max_pool", "avg_pool", "add", "mul")
+
+
+def absorptions(graph: Graph, kernel: Kernel) -> dict[str, str]:
+    """For every node that a convolution of the same kernel absorbs, that convolution; each takes in one."""
+    absorbed: dict[str, str] = {}
+    for name in kernel.nodes:
+        node = graph.by_name[name]
+        producers = [x for x in node.inputs if graph.by_name[x].op == "conv2d" and x in kernel.nodes
+                     and graph.users[x] == (name,) and x not in graph.outputs]
+        if node.op in _ABSORBABLE and producers:
+            absorbed[name] = max(producers, key=kernel.nodes.index)
+    return absorbed
+
+
 def layer_works(compiled: Compiled) -> tuple[LayerWork, ...]:
     """The work of every layer that a DPU engine computes, in order."""
     placements = {p.node.name: p for p in place_all(compiled.graph, compiled.core)}
-    works = (placements[name].work for kernel in compiled.dpu_kernels for name in kernel.nodes)
-    return tuple(work for work in works if work is not None and not isinstance(work, MoveWork))
+    works: list[LayerWork] = []
+    for kernel in compiled.dpu_kernels:
+        absorbed = absorptions(compiled.graph, kernel)
+        for name in kernel.nodes:
+            work, by = placements[name].work, absorbed.get(name)
+            if work is not None and not isinstance(work, MoveWork):
+                works.append(dataclasses.replace(work, absorbed_by=compiled.graph.by_name[by].layer if by else ""))
+    return tuple(works)
 
 
 def estimate_compiled(compiled: Compiled, clock_mhz: float | None = None) -> Estimate:

@@ -65,7 +65,7 @@ class _Allocator:
 def memory_map(graph: Graph, kernel: Iterable[str], inputs: Iterable[str], outputs: Iterable[str]) -> MemoryMap:
     """The memory of one DPU kernel: its nodes, the tensors it reads from and gives to the host."""
     nodes = [graph.by_name[name] for name in kernel]
-    outside, results = set(inputs), set(outputs)
+    results = set(outputs)
     allocator, blobs = _Allocator(), []
     for node in nodes:
         for operand in graph.operands(node):
@@ -73,7 +73,7 @@ def memory_map(graph: Graph, kernel: Iterable[str], inputs: Iterable[str], outpu
                 data = ohwi(operand.data).tobytes()
                 allocator.put(operand.name, PARAMETERS, len(data))
                 blobs.append(data)
-    for name in outside:
+    for name in inputs:
         allocator.put(name, INPUTS, int(np.prod(graph.by_name[name].shape)))
     for node in nodes:
         if node.op == "reshape" and node.inputs[0] in allocator.places and node.name not in results:

@@ -30,8 +30,7 @@ def _conv(graph: Graph, node: Node) -> LayerWork | str:
     return ConvWork(
         node.layer, _map(x.shape), _map(node.shape), (weights.shape[0], weights.shape[1]),
         node.attrs.stride, node.attrs.dilation, tuple(node.attrs.padding), node.attrs.groups, depthwise,
-        node.attrs.nonlinear, acc_pos - _pos(node), acc_pos - _pos(operands[2]) if len(operands) > 2 else None,
-        first=x.op == "input")
+        node.attrs.nonlinear, acc_pos - _pos(node), acc_pos - _pos(operands[2]) if len(operands) > 2 else None)
 
 
 def _pool(graph: Graph, node: Node) -> LayerWork | str:
@@ -68,8 +67,11 @@ def node_work(graph: Graph, node: Node) -> LayerWork | str:
         return "it computes in float"
     if node.fix.bits != 8:
         return f"it is {node.fix.bits} bits wide: the DPU is 8-bit only"
-    if any(operand.fix is None for operand in graph.operands(node)):
-        return "it reads a float tensor"
+    for operand in graph.operands(node):
+        if operand.fix is None:
+            return "it reads a float tensor"
+        if operand.fix.bits != 8:
+            return f"it reads {operand.name}, {operand.fix.bits} bits wide: the DPU is 8-bit only"
     if node.op not in _WORK:
         return f"the DPU has no {node.op}"
     return _WORK[node.op](graph, node)

@@ -9,8 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+import numpy as np
+
 from dpuedge import fixed
 from dpuflow.errors import GraphError, UnsupportedOp
+from dpuflow.formats.checks import MALFORMED, checked_axis, checked_pairs, checked_position
 from dpuflow.formats.graphdef import TFGraph, TFNode
 from dpuflow.formats.tf_import import conv_attrs, mean_attrs, needed_nodes, pool_attrs, reshape_attrs
 from dpuflow.formats.tf_values import TShape
@@ -31,10 +34,16 @@ def _fix(node: TFNode, key: str) -> Fix | None:
     if not isinstance(value, tuple) or len(value) != 2:
         raise GraphError(f"malformed position attribute '{key}'", where=f"node '{node.name}'", got=value,
                          expected="[bits, position]")
-    bits, pos = int(value[0]), int(value[1])
-    if not 2 <= bits <= 16 or not -64 <= pos <= fixed.ALL_ZERO_POS:
-        raise GraphError(f"impossible position '{key}'", where=f"node '{node.name}'", got=value)
-    return Fix(pos, bits)
+    return checked_position(value[1], value[0], f"node '{node.name}', attribute '{key}'")
+
+
+def _output_fix(node: TFNode) -> Fix | None:
+    fix = _fix(node, "opos")
+    if fix is not None and fix.pos == fixed.ALL_ZERO_POS:
+        raise GraphError("the tensor was zero in every calibration image: it has no position",
+                         where=f"node '{node.name}'",
+                         remedy="calibrate with images that reach this layer, or remove the layer")
+    return fix
 
 
 class _Importer:
@@ -52,14 +61,17 @@ class _Importer:
             raise GraphError(f"the tensor '{key}' has no position '{position}'", where=f"node '{node.name}'")
         if fix.pos == fixed.ALL_ZERO_POS:
             fix = Fix(0, fix.bits)
-        data = fixed.quantize(node.tensor(key), fix.pos, "half_away", fix.bits)
+        values = node.tensor(key)
+        if values.dtype.kind not in "fiu" or not np.isfinite(values).all():
+            raise GraphError(f"the tensor '{key}' holds NaN, infinity or no numbers", where=f"node '{node.name}'")
+        data = fixed.quantize(values, fix.pos, "half_away", fix.bits)
         made = const(f"{node.name}/{key}", data, fix)
         self.nodes[made.name] = made
         return made
 
     def emit(self, node: TFNode, op: str, operands: Iterable[Node], attrs: Any = None) -> None:
         operands = tuple(operands)
-        fix = _fix(node, "opos")
+        fix = _output_fix(node)
         made = Node(node.name, op, tuple(operand.name for operand in operands), fix=fix)
         if attrs is not None:
             made = made.replace(attrs=attrs)
@@ -71,7 +83,7 @@ def _placeholder(importer: _Importer, node: TFNode) -> None:
     dims = node.get("shape", TShape(None)).dims
     if not dims or any(size < 1 for size in dims[1:]):
         raise GraphError("the input has no static shape", where=f"node '{node.name}'", got=dims)
-    importer.nodes[node.name] = Node(node.name, "input", shape=(1, *dims[1:]), fix=_fix(node, "opos"))
+    importer.nodes[node.name] = Node(node.name, "input", shape=(1, *dims[1:]), fix=_output_fix(node))
 
 
 def _compute(op: str, attrs: Callable[[TFNode, Shape, Shape], Any]) -> Converter:
@@ -101,8 +113,12 @@ def _squeeze(importer: _Importer, node: TFNode) -> None:
         tuple(size for axis, size in enumerate(x.shape) if axis and axis not in axes)))
 
 
-def _pads(value: Array) -> PadAttrs:
-    return PadAttrs(tuple((int(before), int(after)) for before, after in value.reshape(-1, 2)))
+def _pads(node: TFNode, value: Array) -> PadAttrs:
+    return PadAttrs(checked_pairs(value.reshape(-1, 2), f"node '{node.name}' ({node.op})"))
+
+
+def _concat(node: TFNode, operands: list[Node]) -> ConcatAttrs:
+    return ConcatAttrs(checked_axis(int(node.tensor("axis")), len(operands[0].shape), f"node '{node.name}' ({node.op})"))
 
 
 Converter = Callable[[_Importer, TFNode], None]
@@ -122,11 +138,9 @@ CONVERTERS: Mapping[str, Converter] = {
     "Add": _simple("add", lambda node, operands: EltwiseAttrs()),
     "AddN": _simple("add", lambda node, operands: EltwiseAttrs()),
     "Mul": _simple("mul", lambda node, operands: EltwiseAttrs()),
-    "Concat": _simple("concat", lambda node, operands: ConcatAttrs(
-        int(node.tensor("axis")) % len(operands[0].shape))),
-    "ConcatV2": _simple("concat", lambda node, operands: ConcatAttrs(
-        int(node.tensor("axis")) % len(operands[0].shape))),
-    "Pad": _simple("pad", lambda node, operands: _pads(node.tensor("paddings"))),
+    "Concat": _simple("concat", _concat),
+    "ConcatV2": _simple("concat", _concat),
+    "Pad": _simple("pad", lambda node, operands: _pads(node, node.tensor("paddings"))),
     "Reshape": _simple("reshape", lambda node, operands: reshape_attrs(
         node, node.tensor("shape"), operands[0].shape)),
     "Squeeze": _squeeze,
@@ -149,6 +163,6 @@ def import_deploy(graph: TFGraph, name: str = "graph") -> Graph:
             raise UnsupportedOp(f"unsupported operator {node.op} in a deploy graph", where=f"node '{node.name}'")
         try:
             CONVERTERS[node.op](importer, node)
-        except (KeyError, ValueError, TypeError, IndexError) as error:
-            raise GraphError(f"malformed node ({error})", where=f"node '{node.name}' ({node.op})") from None
+        except MALFORMED as error:
+            raise GraphError(f"malformed node ({error})", where=f"node '{node.name}' ({node.op})") from error
     return run_passes(verify(Graph(name, tuple(importer.nodes.values()), outputs)), (fuse_nonlinear,))

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
+from itertools import zip_longest
 
 import numpy as np
 
 from dpuflow.errors import GraphError
+from dpuflow.formats.checks import MALFORMED
 from dpuflow.formats.graphdef import TFNode
 from dpuflow.ir.graph import Array
 
@@ -31,10 +34,22 @@ FOLDABLE: Mapping[str, Rule] = {
 }
 
 
+_MAX_VALUES = 1 << 29  # of float32: 2 GB, the largest tensor that a GraphDef can hold
+
+
+def _check_size(values: Sequence[Array]) -> None:
+    """Constants that blow each other up by broadcasting are no network."""
+    sizes = [max(pair) for pair in zip_longest(*(reversed(value.shape) for value in values), fillvalue=1)]
+    if math.prod(sizes) > max(_MAX_VALUES, *(value.size for value in values)):
+        raise ValueError(f"{math.prod(sizes)} values")
+
+
 def fold(node: TFNode, values: Sequence[Array]) -> Array:
     """The node's value, in its operands' own type; GraphError if it cannot be computed."""
     try:
-        result = np.asarray(FOLDABLE[node.op](node, values))
-    except (ValueError, IndexError, TypeError) as error:
+        _check_size(values)
+        with np.errstate(all="ignore"):
+            result = np.asarray(FOLDABLE[node.op](node, values))
+    except MALFORMED as error:
         raise GraphError(f"malformed constant expression ({error})", where=f"node '{node.name}' ({node.op})") from None
     return result.astype(values[0].dtype)

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from dpuflow.errors import GraphError, UnsupportedOp
+from dpuflow.formats.checks import MALFORMED, checked_axis, checked_padding, checked_pairs, checked_position
 from dpuflow.formats.graphdef import TFGraph, TFNode
 from dpuflow.formats.tf_constants import FOLDABLE, fold
 from dpuflow.formats.tf_values import TShape
@@ -33,6 +34,7 @@ class Importer:
         self.input_shapes = input_shapes
         self.nodes: dict[str, Node] = {}
         self.alias: dict[str, str] = {}
+        self.static: dict[str, Array | None] = {}
 
     def made(self, name: str) -> Node:
         """The imported node that a TensorFlow node name stands for."""
@@ -63,6 +65,11 @@ class Importer:
 
     def static_value(self, name: str) -> Array | None:
         """The value of a node that does not depend on pixels; batch counts as 1."""
+        if name not in self.static:
+            self.static[name] = self._static_value(name)
+        return self.static[name]
+
+    def _static_value(self, name: str) -> Array | None:
         node = self.graph.node(name)
         if node.op in ("Identity", "Cast", "FixNeuron"):
             return self.static_value(node.operands[0])
@@ -73,7 +80,12 @@ class Importer:
         rule = _STATIC_RULES.get(node.op)
         values = [self.static_value(operand) for operand in node.operands] if rule else []
         known = [value for value in values if value is not None]
+        if sum(value.size for value in known) > _STATIC_SIZE:
+            return None
         return rule(node, known) if rule and len(known) == len(values) else None
+
+
+_STATIC_SIZE = 4096  # values: shapes and lists of axes are short
 
 
 def _static_slice(node: TFNode, values: list[Array]) -> Array:
@@ -111,17 +123,16 @@ def _require_nhwc(node: TFNode) -> None:
 
 def _padding(node: TFNode, size: Shape, kernel: tuple[int, int], stride: tuple[int, int],
              dilation: tuple[int, int] = (1, 1)) -> Padding:
-    kind = node.get("padding", b"VALID")
+    kind, where = node.get("padding", b"VALID"), f"node '{node.name}' ({node.op})"
     if kind == b"SAME":
-        return same_padding((size[1], size[2]), kernel, stride, dilation)
+        return checked_padding(same_padding((size[1], size[2]), kernel, stride, dilation), where)
     if kind == b"VALID":
         return Padding()
     if kind == b"EXPLICIT":
         pads = node.get("explicit_paddings", ())
         if len(pads) == 8:
-            return Padding(*pads[2:6])
-    raise UnsupportedOp("unsupported padding", where=f"node '{node.name}' ({node.op})", got=kind,
-                        expected="SAME or VALID")
+            return checked_padding(pads[2:6], where)
+    raise UnsupportedOp("unsupported padding", where=where, got=kind, expected="SAME or VALID")
 
 
 def conv_attrs(node: TFNode, x: Shape, kernel: Shape) -> ConvAttrs:
@@ -160,6 +171,8 @@ def reshape_attrs(node: TFNode, target: Array, x: Shape) -> ReshapeAttrs:
         raise UnsupportedOp("a reshape that does not keep the batch", where=f"node '{node.name}'",
                             got=shape, expected="[-1, ...]")
     rest = shape[1:]
+    if any(size < -1 for size in rest):
+        raise GraphError("a reshape with a negative size", where=f"node '{node.name}'", got=shape)
     if -1 in rest and shape[0] == -1:
         raise GraphError("a reshape with two unknown sizes", where=f"node '{node.name}'", got=shape)
     return ReshapeAttrs(rest)
@@ -266,13 +279,14 @@ def _concat(importer: Importer, node: TFNode) -> None:
     at = 0 if node.op == "Concat" else len(names) - 1
     axis = int(importer.constant(node, at, "axis"))
     operands = [importer.made(name) for index, name in enumerate(names) if index != at]
-    importer.emit(node, "concat", operands, ConcatAttrs(axis % len(operands[0].shape)))
+    where = f"node '{node.name}' ({node.op})"
+    importer.emit(node, "concat", operands, ConcatAttrs(checked_axis(axis, len(operands[0].shape), where)))
 
 
 def _pad(importer: Importer, node: TFNode) -> None:
     x = importer.made(node.operands[0])
     pads = importer.constant(node, 1, "list of pads")
-    importer.emit(node, "pad", (x,), PadAttrs(tuple((int(a), int(b)) for a, b in pads.reshape(-1, 2))))
+    importer.emit(node, "pad", (x,), PadAttrs(checked_pairs(pads.reshape(-1, 2), f"node '{node.name}' ({node.op})")))
 
 
 def _batch_norm(importer: Importer, node: TFNode) -> None:
@@ -285,8 +299,8 @@ def _batch_norm(importer: Importer, node: TFNode) -> None:
 
 def _fix(importer: Importer, node: TFNode) -> None:
     rounding = "half_up" if node.get("mode", 1) == 1 else "half_away"
-    attrs = FixAttrs(int(node.get("quantize_pos", 0)), int(node.get("bit_width", 8)), rounding)
-    importer.emit(node, "fix", importer.operands(node), attrs)
+    fix = checked_position(node.get("quantize_pos", 0), node.get("bit_width", 8), f"node '{node.name}' ({node.op})")
+    importer.emit(node, "fix", importer.operands(node), FixAttrs(fix.pos, fix.bits, rounding))
 
 
 Converter = Callable[[Importer, TFNode], None]
@@ -327,6 +341,13 @@ CONVERTERS: Mapping[str, Converter] = {
 _STATIC_ONLY = frozenset({"Shape", "StridedSlice", "Pack", "Cast", "Prod", "NoOp"})
 
 
+def _only_first_outputs(node: TFNode) -> None:
+    for operand in node.inputs:
+        if not operand.startswith("^") and operand.partition(":")[2] not in ("", "0"):
+            raise UnsupportedOp("reads a second output of a node", where=f"node '{node.name}' ({node.op})", got=operand,
+                                remedy="replace the operator with several outputs")
+
+
 def needed_nodes(graph: TFGraph, outputs: Iterable[str]) -> tuple[TFNode, ...]:
     """The nodes that the outputs depend on, operands first; GraphError on a cycle."""
     order: list[TFNode] = []
@@ -339,6 +360,7 @@ def needed_nodes(graph: TFGraph, outputs: Iterable[str]) -> tuple[TFNode, ...]:
             order.append(graph.node(name))
         elif state.get(name) is None:
             state[name] = 1
+            _only_first_outputs(graph.node(name))
             stack.append((name, True))
             stack.extend((operand, False) for operand in reversed(graph.node(name).operands))
         elif state[name] == 1:
@@ -383,8 +405,8 @@ def _convert(importer: Importer, node: TFNode) -> None:
     except KeyError as error:
         raise GraphError("reads a node that yields no tensor", where=f"node '{node.name}' ({node.op})",
                          got=error.args[0]) from None
-    except (ValueError, TypeError, IndexError) as error:
-        raise GraphError(f"malformed node ({error})", where=f"node '{node.name}' ({node.op})") from None
+    except MALFORMED as error:
+        raise GraphError(f"malformed node ({error})", where=f"node '{node.name}' ({node.op})") from error
 
 
 def _pruned(graph: Graph) -> Graph:

@@ -65,9 +65,12 @@ def decode_tensor(message: Any) -> Array:
         count *= size
     if count * dtype.itemsize > MAX_TENSOR_BYTES:
         raise GraphError("a tensor larger than 2 GB", got=shape)
-    array = _content(message, dtype, count, shape)
+    try:
+        array = _content(message, dtype, count, shape).reshape(shape)
+    except (ValueError, OverflowError) as error:
+        raise GraphError(f"a malformed tensor ({error})", got=shape) from None
     array.setflags(write=False)
-    return array.reshape(shape)
+    return array
 
 
 def _content(message: Any, dtype: np.dtype[Any], count: int, shape: tuple[int, ...]) -> Array:
@@ -76,17 +79,17 @@ def _content(message: Any, dtype: np.dtype[Any], count: int, shape: tuple[int, .
             raise GraphError("a tensor's content does not fit its shape", got=f"{len(message.tensor_content)} bytes",
                              expected=f"{count * dtype.itemsize} bytes for {shape}")
         return np.frombuffer(message.tensor_content, dtype.newbyteorder("<")).astype(dtype)
-    values = np.array(getattr(message, _NUMPY[message.dtype][1]))
-    if message.dtype == 19:
-        values = values.astype(np.uint16).view(np.float16)
-    if len(values) > count or (len(values) == 0 and count > 0):
-        if len(values) == 0:
-            return np.zeros(count, dtype)
-        raise GraphError("a tensor holds more values than its shape", got=len(values), expected=count)
-    if count == 0:
-        return np.zeros(0, dtype)
+    stored = getattr(message, _NUMPY[message.dtype][1])
+    if len(stored) > count:
+        raise GraphError("a tensor holds more values than its shape", got=len(stored), expected=count)
+    values = np.array(stored, np.uint16).view(np.float16) if message.dtype == HALF.number else np.array(stored)
+    if len(values) == 0:
+        values = np.zeros(1, dtype)
+    values = values.astype(dtype)
+    if len(values) == 1:  # one value for all: no memory for a claim of any size
+        return np.broadcast_to(values, (count,))
     # The last value stands for all that follow (TensorProto's compressed form).
-    return np.concatenate([values, np.repeat(values[-1:], count - len(values))]).astype(dtype)
+    return np.concatenate([values, np.repeat(values[-1:], count - len(values))])
 
 
 def fill_tensor(message: Any, array: Array) -> None:

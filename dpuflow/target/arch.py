@@ -26,6 +26,7 @@ class Core:
     eltwise_pixel_parallel: int
     eltwise_types: tuple[str, ...]
     conv_nonlinears: tuple[str, ...]
+    dwconv_nonlinears: tuple[str, ...]
     average_pool: bool
     max_pool_kernel: Range
     max_pool_stride: Range
@@ -35,7 +36,10 @@ class Core:
     conv_stride: Range = (1, 8)
     dwconv_kernel: Range = (1, 16)
     dwconv_stride: Range = (1, 8)
+    # (left and top, right and bottom); None where the core states no limit of its own
+    alu_padding: Range | None = None
     bank_depth: int = 2048
+    hp_port_bits: int = 128  # width of a memory port: 64 on Zynq-7000
     conv_write_parallel: int = 1
     mean_reduction: bool = False
     max_reduce: bool = False

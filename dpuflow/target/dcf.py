@@ -78,6 +78,24 @@ def _check_text(facts: Mapping[str, str], core: Core, where: object) -> None:
                           got=f"{arch} in its text", remedy="make it again from the hardware hand-off file")
 
 
+def _bounded(value: int, allowed: tuple[int, ...] | range, what: str, where: object) -> int:
+    if value not in allowed:
+        shown = f"{allowed.start}..{allowed.stop - 1}" if isinstance(allowed, range) else " or ".join(map(str, allowed))
+        raise FormatError(f"impossible {what}", where=where, got=value, expected=shown)
+    return value
+
+
+def _bank_depth(memory: Any, where: object) -> int:
+    """Rows of a bank: the least of bias, weight and image RAM (which field is which is unsure)."""
+    stated = [depth for depth in (memory.depth_2, memory.depth_3, memory.depth_4) if depth]
+    return _bounded(min(stated, default=2048), range(256, 65537), "RAM depth", where)
+
+
+def _average_kernels(pool: Any, core: Core, where: object) -> tuple[int, int]:
+    kernels = [_bounded(size, range(1, 257), "average pool kernel", where) for size in pool.average_kernels]
+    return (min(kernels), max(kernels)) if kernels else core.average_pool_kernel
+
+
 def parse_dcf(data: bytes, where: object = "dcf") -> Core:
     """The core that a ``.dcf`` file's bytes describe; FormatError for anything else."""
     message = parse(_Dcf, data, where)
@@ -87,11 +105,12 @@ def parse_dcf(data: bytes, where: object = "dcf") -> Core:
     core = decode_fingerprint(_fingerprint(dpu, where), Path(str(where)).stem)
     facts = text_facts(dpu.text.text.decode("utf-8", "replace"))
     _check_text(facts, core, where)
-    kernels = tuple(dpu.engines.pool.average_kernels)
-    average = (min(kernels), max(kernels)) if kernels else core.average_pool_kernel
     description = "; ".join(f"{key}: {value}" for key, value in facts.items())
-    return dataclasses.replace(core, board=Path(str(where)).stem, average_pool_kernel=average,
-                               conv_write_parallel=max(dpu.engines.conv.write_parallel, 1), description=description)
+    return dataclasses.replace(
+        core, board=Path(str(where)).stem, average_pool_kernel=_average_kernels(dpu.engines.pool, core, where),
+        conv_write_parallel=_bounded(dpu.engines.conv.write_parallel or 1, range(1, 9), "write parallelism", where),
+        bank_depth=_bank_depth(dpu.memory, where), description=description,
+        hp_port_bits=_bounded(dpu.core.hp_port_bits or 128, (32, 64, 128), "memory port width", where))
 
 
 def read_dcf(path: Path | str) -> Core:

@@ -36,26 +36,29 @@ def _isa0(name: str, fingerprint: int, bits: _Bits) -> Core:
     return Core(
         name, 0, fingerprint, ops, pixels, channels, channels, bits.field(24, 25), 2 * channels * bits.flag(26),
         bits.field(8, 11), bits.field(12, 15), bits.field(16, 19), ("add", "mul") if bits.flag(36) else ("add",),
-        tuple(nonlinears), bits.flag(30), (1, 8), (1, 8), (2, 8), (1, 8), mean_reduction=bits.flag(27),
-        max_reduce=bits.flag(37))
+        tuple(nonlinears), ("relu", *["relu6"] * bits.flag(31)), bits.flag(30), (1, 8), (1, 8), (2, 8), (1, 8),
+        mean_reduction=bits.flag(27), max_reduce=bits.flag(37))
 
 
 def _isa1(name: str, fingerprint: int, bits: _Bits) -> Core:
     ops, pixels, channels = ARCHITECTURES[bits.field(0, 3)]
     nonlinears = ["relu"] + ["leaky_relu"] * bits.flag(28) + ["relu6"]
+    alu_nonlinears = ["relu"] + ["leaky_relu"] * bits.flag(29) + ["relu6"]
     alu = bits.field(8, 11)
     return Core(
         name, 1, fingerprint, ops, pixels, channels, channels, bits.field(24, 25), 2 * channels * bits.flag(26),
-        alu, alu, alu, ("add", "mul"), tuple(nonlinears), True, (1, 256), (1, 256), (1, 256), (1, 256),
-        dwconv_kernel=(1, 256), dwconv_stride=(1, 256), conv_write_parallel=2 ** bits.field(32, 33),
-        max_reduce=True, argmax=bits.flag(30))
+        alu, alu, alu, ("add", "mul"), tuple(nonlinears), tuple(alu_nonlinears), True, (1, 256), (1, 256), (1, 256),
+        (1, 256), dwconv_kernel=(1, 256), dwconv_stride=(1, 256), alu_padding=(15, 255),
+        conv_write_parallel=2 ** bits.field(32, 33), max_reduce=True, argmax=bits.flag(30))
 
 
 def decode_fingerprint(fingerprint: int, name: str = "") -> Core:
     """The core that a fingerprint describes; ConfigError for another type or an unknown code."""
+    if not 0 <= fingerprint < 2**64:
+        raise ConfigError("not a fingerprint", got=f"{fingerprint.bit_length()} bits", expected="64 bits, not negative")
     kind, isa, bits = fingerprint // 2**56, fingerprint // 2**48 % 256, _Bits(fingerprint % 2**48)
     where = f"fingerprint 0x{fingerprint:016x}"
-    if not 0 < fingerprint < 2**64 or kind != TYPE_DPUCZDX8G:
+    if kind != TYPE_DPUCZDX8G:
         raise ConfigError("not a DPUCZDX8G core", where=where, got=_TYPES.get(kind, f"type {kind}"))
     if isa not in (0, 1):
         raise ConfigError("unknown instruction set version", where=where, got=isa, expected="0 or 1")

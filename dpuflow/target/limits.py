@@ -60,10 +60,10 @@ def limit_conv_stride(work: ConvWork, core: Core) -> Verdict:
 
 
 def limit_dilation(work: ConvWork, core: Core) -> Verdict:
-    """Dilation times input channels must not exceed 256 times the input channel parallelism."""
+    """Dilation (1 for a plain convolution) times input channels must not exceed 256 times the input channel parallelism."""
     most = 256 * core.input_channel_parallel
-    value = max(work.dilation) * work.input[2]
-    return Verdict(max(work.dilation) == 1 or value <= most, f"{value}, allowed {most}")
+    value = max(work.dilation) * work.input[2] // work.groups
+    return Verdict(value <= most, f"{value}, allowed {most}")
 
 
 def limit_weight_depth(work: ConvWork, core: Core) -> Verdict:
@@ -87,6 +87,20 @@ def limit_conv_padding(work: ConvWork, core: Core) -> Verdict:
     return Verdict(ok, f"pads {work.pads}, allowed {high} rows and {wide} columns")
 
 
+def _alu_padding(pads: tuple[int, int, int, int], core: Core) -> Verdict:
+    if core.alu_padding is None:
+        return Verdict(True)
+    top, bottom, left, right = pads
+    before, after = core.alu_padding
+    return Verdict(max(top, left) <= before and max(bottom, right) <= after,
+                   f"pads {pads}, allowed {before} at top and left, {after} at bottom and right")
+
+
+def limit_depthwise_padding(work: ConvWork, core: Core) -> Verdict:
+    """The padding of a depthwise convolution must lie within the engine's range."""
+    return _alu_padding(work.pads, core) if work.depthwise else Verdict(True)
+
+
 def limit_depthwise(work: ConvWork, core: Core) -> Verdict:
     """A depthwise convolution needs a core with a depthwise unit."""
     return Verdict(not work.depthwise or core.dwconv_pixel_parallel > 0, f"{core.name} has none")
@@ -99,7 +113,7 @@ def limit_groups(work: ConvWork, core: Core) -> Verdict:
 
 def limit_conv_nonlinear(work: ConvWork, core: Core) -> Verdict:
     """The nonlinearity of a convolution must be one that the core has."""
-    has = ("none", *core.conv_nonlinears)
+    has = ("none", *(core.dwconv_nonlinears if work.depthwise else core.conv_nonlinears))
     return Verdict(work.nonlinear in has, f"{work.nonlinear}, the core has {', '.join(has[1:])}")
 
 
@@ -128,6 +142,13 @@ def limit_pool_stride(work: PoolWork, core: Core) -> Verdict:
     allowed = core.max_pool_stride if work.kind == "max" else core.average_pool_stride
     return _both(_in_range(work.stride[0], allowed, "vertical stride"),
                  _in_range(work.stride[1], allowed, "horizontal stride"))
+
+
+def limit_pool_padding(work: PoolWork, core: Core) -> Verdict:
+    """The padding of a pool must be smaller than its kernel and within the engine's range."""
+    top, bottom, left, right = work.pads
+    ok = max(top, bottom) < work.kernel[0] and max(left, right) < work.kernel[1]
+    return _both(Verdict(ok, f"pads {work.pads}, kernel {work.kernel}"), _alu_padding(work.pads, core))
 
 
 def limit_average_pool(work: PoolWork, core: Core) -> Verdict:
@@ -160,9 +181,9 @@ Limit = Callable[..., Verdict]
 
 LIMITS: Mapping[type[LayerWork], tuple[Limit, ...]] = {
     ConvWork: (limit_depthwise, limit_groups, limit_conv_kernel, limit_conv_stride, limit_conv_padding,
-               limit_dilation, limit_weight_depth, limit_output_channels, limit_conv_nonlinear, limit_shift_cut,
+               limit_depthwise_padding, limit_dilation, limit_weight_depth, limit_output_channels, limit_conv_nonlinear, limit_shift_cut,
                limit_shift_bias),
-    PoolWork: (limit_average_pool, limit_pool_kernel, limit_pool_stride),
+    PoolWork: (limit_average_pool, limit_pool_kernel, limit_pool_stride, limit_pool_padding),
     EltwiseWork: (limit_eltwise_kind, limit_eltwise_nonlinear, limit_eltwise_shifts),
     MoveWork: (limit_move_positions,),
 }
@@ -174,6 +195,7 @@ REMEDIES: Mapping[str, str] = {
     "limit_weight_depth": "split the layer by input channels and add the parts",
     "limit_output_channels": "split the layer by output channels and concatenate",
     "limit_conv_padding": "pad less, or pad in a layer of its own",
+    "limit_depthwise_padding": "pad less, or pad in a layer of its own",
     "limit_depthwise": "use a plain convolution, or a core with depthwise enabled",
     "limit_groups": "write the groups as separate convolutions and concatenate them",
     "limit_conv_nonlinear": "use relu or relu6, or a core with that nonlinearity",
@@ -181,6 +203,7 @@ REMEDIES: Mapping[str, str] = {
     "limit_shift_bias": "quantize again with --adjust_shift_bias 1",
     "limit_pool_kernel": "split the pool into two smaller ones",
     "limit_pool_stride": "use a smaller stride",
+    "limit_pool_padding": "pad less, or pad in a layer of its own",
     "limit_average_pool": "use a max pool or a strided convolution",
     "limit_eltwise_kind": "use a core with elementwise multiplication",
     "limit_eltwise_nonlinear": "put the nonlinearity before the sum",

@@ -29,17 +29,19 @@ class BoardTiming:
     error_band: str = ""
 
 
-# Sustained rates are guesses where no board was measured (performance specification, section 2).
+# Sustained rates of Zynq-7000 are the start values of the performance specification, section 2: none
+# was measured. Those of the MPSoC boards follow from one node that only loads weights (section 5:
+# 5.04 GB/s of a 9.0 GB/s port at 281 MHz).
 ZYNQ_7000 = BoardTiming(90.0, 16.0, 0.75, 2.6e9,
                         error_band="+-10 % compute-bound, +-40 % for small-image nets limited by loading weights")
-MPSOC = BoardTiming(300.0, 32.0, 0.75, 14e9, error_band="+-25 %")
-_ZYNQ_7000_BOARDS = ("zedboard", "pynq-z2")
+MPSOC = BoardTiming(300.0, 32.0, 0.56, 14e9,
+                    error_band="+-15 % for large images, +-40 % for small-image nets limited by loading weights")
+_ZYNQ_7000_PORT_BITS = 64
 
 
 def board_timing(core: Core) -> BoardTiming:
-    """The timing facts of the board that a core sits on."""
-    zynq = core.name.lower() in _ZYNQ_7000_BOARDS or core.board.lower() in _ZYNQ_7000_BOARDS
-    return ZYNQ_7000 if zynq else MPSOC
+    """The timing facts of the board that a core sits on, told by the width of its memory ports."""
+    return ZYNQ_7000 if core.hp_port_bits <= _ZYNQ_7000_PORT_BITS else MPSOC
 
 
 def up(value: int, multiple: int) -> int:
@@ -109,11 +111,22 @@ def _map_bytes(size: tuple[int, int, int]) -> int:
     return size[0] * size[1] * size[2]
 
 
-def tile_count(work: ConvWork, core: Core) -> int:
+def tile_count(work: LayerWork, core: Core) -> int:
     """Into how many row strips the input must be cut to fit half an image group (section 4)."""
     h, w, c = work.input
     rows = math.ceil(h / core.pixel_parallel) * w * math.ceil(c / core.input_channel_parallel)
     return max(1, math.ceil(rows / (core.bank_depth // 2)))
+
+
+def weight_rows(work: ConvWork, core: Core) -> int:
+    """Rows of the weight banks that one chunk of output channels takes."""
+    return padded_products(work, core) // core.input_channel_parallel
+
+
+def weight_blocks(work: ConvWork, core: Core) -> int:
+    """Into how many parts the weights must be cut to fit half the weight RAM (section 4)."""
+    chunks_at_once = max(1, core.bank_depth // 2 // weight_rows(work, core))
+    return math.ceil(math.ceil(work.output[2] / core.output_channel_parallel) / chunks_at_once)
 
 
 def conv_traffic(work: ConvWork, core: Core) -> Traffic:
@@ -121,13 +134,9 @@ def conv_traffic(work: ConvWork, core: Core) -> Traffic:
     features, weights = _map_bytes(work.input), work.weight_bytes
     strips = tile_count(work, core)
     halo = (strips - 1) * max(work.kernel[0] - work.stride[0], 0) * work.input[1] * work.input[2]
-    half_bank = core.bank_depth // 2 * core.output_channel_parallel * core.input_channel_parallel
-    blocks = max(1, math.ceil(weights / half_bank))
-    if blocks == 1:
-        loaded = features + halo + weights
-    else:
-        loaded = min(features + halo + weights * strips, (features + halo) * blocks + weights)
-    return Traffic(loaded, _map_bytes(work.output))
+    blocks = 1 if work.depthwise else weight_blocks(work, core)
+    again = 0 if blocks == 1 else min(weights * (strips - 1), (features + halo) * (blocks - 1))
+    return Traffic(features + halo + weights + again, _map_bytes(work.output))
 
 
 def traffic(work: LayerWork, core: Core) -> Traffic:
@@ -180,33 +189,88 @@ def compute_cycles(work: LayerWork, core: Core) -> tuple[str, int]:
     return "none", 0
 
 
-def node_time(work: LayerWork, core: Core, board: BoardTiming, clock_mhz: float) -> LayerEstimate:
-    """A layer's time: the slowest engine, first and last strip, and a fixed cost (section 4)."""
-    engine, array = compute_cycles(work, core)
-    if engine == "none":
-        return LayerEstimate(work.name, 0, 0.0, 0, 0, "placement")
-    moved = traffic(work, core)
-    rate = board.port_bytes_per_cycle * board.port_efficiency
+def _fixed_cycles(board: BoardTiming, clock_mhz: float) -> float:
+    return board.fixed_cycles + board.fixed_us * clock_mhz
+
+
+def node_traffic(works: Sequence[LayerWork], core: Core) -> Traffic:
+    """Bytes of a convolution and of the layers it absorbs: what lies in between stays on the chip."""
+    moved = [traffic(work, core) for work in works]
+    loaded = moved[0].loaded + sum(part.loaded - _map_bytes(work.input)
+                                   for part, work in zip(moved[1:], works[1:], strict=True))
+    return Traffic(loaded, moved[-1].saved)
+
+
+def serialises(work: LayerWork, core: Core) -> bool:
+    """Whether a block of weights fills more than half the RAM: loading and computing then add up (section 4)."""
+    return (isinstance(work, ConvWork) and not work.depthwise
+            and weight_rows(work, core) > core.bank_depth // 2)
+
+
+def _engine_times(works: Sequence[LayerWork], core: Core) -> dict[str, float]:
+    """Cycles by engine; elementwise time is added to its convolution's (section 4)."""
+    times: dict[str, float] = {}
+    for work in works:
+        engine, array = compute_cycles(work, core)
+        cycles = array / ISSUE_EFFICIENCY if engine == "conv" else float(array)
+        key = "conv" if engine == "eltwise" and "conv" in times else engine
+        times[key] = times.get(key, 0.0) + cycles
+    return times
+
+
+def _node_cycles(works: Sequence[LayerWork], core: Core, board: BoardTiming, clock_mhz: float) -> tuple[str, float]:
+    """The slowest engine of a node and the node's cycles (section 4)."""
+    moved, rate = node_traffic(works, core), board.port_bytes_per_cycle * board.port_efficiency
     ddr_rate = board.ddr_bytes_per_second / (clock_mhz * 1e6)
-    times = {
-        engine: array / ISSUE_EFFICIENCY if engine == "conv" else float(array),
-        "load": moved.loaded / rate, "save": moved.saved / rate, "ddr": (moved.loaded + moved.saved) / ddr_rate,
-    }
-    strips = tile_count(work, core) if isinstance(work, ConvWork) else 1
-    edges = (_map_bytes(work.input) + _map_bytes(work.output)) / strips / rate
-    fixed = board.fixed_cycles + board.fixed_us * clock_mhz
+    times = _engine_times(works, core)
+    transfers = {"load": moved.loaded / rate, "save": moved.saved / rate,
+                 "ddr": (moved.loaded + moved.saved) / ddr_rate}
+    strips = tile_count(works[0], core)
+    edges = (_map_bytes(works[0].input) + _map_bytes(works[-1].output)) / strips / rate
+    fixed = _fixed_cycles(board, clock_mhz)
+    if serialises(works[0], core):
+        times = {"load": times["conv"] + transfers["load"]}
+    times |= {name: cycles for name, cycles in transfers.items() if cycles > times.get(name, 0.0)}
     slowest = max(times, key=lambda name: times[name])
-    cycles = max(times.values()) + edges + fixed
-    bound = slowest if times[slowest] >= fixed else "fixed cost"
-    macs = work.macs if isinstance(work, ConvWork) else 0
-    return LayerEstimate(work.name, math.ceil(cycles), cycles / clock_mhz / 1e3, macs, moved.loaded + moved.saved,
-                         bound, array)
+    return (slowest if times[slowest] >= fixed else "fixed cost"), times[slowest] + edges + fixed
 
 
-def estimate(works: Sequence[LayerWork], core: Core, clock_mhz: float | None = None) -> Estimate:
-    """The predicted time of layers run one after the other on one core."""
-    board = board_timing(core)
+def _estimate_node(works: Sequence[LayerWork], core: Core, board: BoardTiming,
+                   clock_mhz: float) -> list[LayerEstimate]:
+    """A row for each layer; the time of the whole node stands in its first."""
+    macs = [work.macs if isinstance(work, ConvWork) else 0 for work in works]
+    arrays = [compute_cycles(work, core)[1] for work in works]
+    if compute_cycles(works[0], core)[0] == "none":
+        return [LayerEstimate(works[0].name, 0, 0.0, 0, 0, "placement")]
+    bound, cycles = _node_cycles(works, core, board, clock_mhz)
+    moved = node_traffic(works, core)
+    first = LayerEstimate(works[0].name, math.ceil(cycles), cycles / clock_mhz / 1e3, macs[0],
+                          moved.loaded + moved.saved, bound, arrays[0])
+    return [first, *(LayerEstimate(work.name, 0, 0.0, macs[at], 0, bound, arrays[at])
+                     for at, work in enumerate(works) if at)]
+
+
+def nodes_of(works: Sequence[LayerWork]) -> list[list[LayerWork]]:
+    """Convolutions with the layer that each absorbs, and all other layers by themselves."""
+    nodes: list[list[LayerWork]] = []
+    by_name: dict[str, list[LayerWork]] = {}
+    for work in works:
+        if work.absorbed_by in by_name:
+            by_name[work.absorbed_by].append(work)
+        else:
+            nodes.append([work])
+            by_name[work.name] = nodes[-1]
+    return nodes
+
+
+def estimate(works: Sequence[LayerWork], core: Core, clock_mhz: float | None = None,
+             board: BoardTiming | None = None) -> Estimate:
+    """The predicted time of layers run one after the other on one core.
+
+    ``clock_mhz`` and ``board`` default to those of the board that the core sits on.
+    """
+    board = board or board_timing(core)
     clock = clock_mhz or board.clock_mhz
-    layers = tuple(node_time(work, core, board, clock) for work in works)
+    layers = tuple(row for node in nodes_of(works) for row in _estimate_node(node, core, board, clock))
     total = sum(layer.ms for layer in layers)
     return Estimate(total, 1e3 / total if total else 0.0, clock, board.error_band, core.name, layers)

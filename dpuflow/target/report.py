@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from dpuflow.target.arch import Core
@@ -22,15 +23,18 @@ def estimate_json(estimate: Estimate, core: Core) -> dict[str, Any]:
     }
 
 
-def estimate_table(estimate: Estimate, core: Core) -> str:
-    """One row a layer, then the total with clock and error band."""
-    width = max([len(layer.name) for layer in estimate.layers] + [5])
+def predicted_table(predicted: Mapping[str, Any]) -> str:
+    """:func:`estimate_json`'s values as a table: one row a layer, then the total with clock and error band."""
+    layers = predicted["layers"]
+    width = max([len(layer["name"]) for layer in layers] + [5])
     lines = [f"{'layer':<{width}} {'cycles':>9} {'ms':>8} {'MMAC':>8} {'kB':>8}  bound by"]
     lines += [
-        f"{layer.name:<{width}} {layer.cycles:>9} {layer.ms:>8.4f} {layer.macs / 1e6:>8.3f} "
-        f"{layer.bytes / 1e3:>8.1f}  {layer.bound}" for layer in estimate.layers
+        f"{layer['name']:<{width}} {layer['cycles']:>9} {layer['ms']:>8.4f} {layer['macs'] / 1e6:>8.3f} "
+        f"{layer['bytes'] / 1e3:>8.1f}  {layer['bound']}" for layer in layers
     ]
-    lines.append(f"{'total':<{width}} {sum(layer.cycles for layer in estimate.layers):>9} {estimate.total_ms:>8.4f}")
-    lines.append(f"predicted, not run on hardware: {core.name} ({core.arch}) at {estimate.clock_mhz:g} MHz, "
-                 f"{estimate.fps:.0f} images/s on the DPU alone; error {estimate.error_band}")
+    cycles = sum(layer["cycles"] for layer in layers)
+    lines.append(f"{'total':<{width}} {cycles:>9} {predicted['total_ms']:>8.4f}")
+    lines.append(f"predicted, not run on hardware: {predicted['target']} ({predicted['core']}) at "
+                 f"{predicted['clock_mhz']:g} MHz, {predicted['fps']:.0f} images/s on the DPU alone; "
+                 f"error {predicted['error_band']}")
     return "\n".join(lines) + "\n"

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 import difflib
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,7 @@ def by_name(name: str) -> Core:
     targets = named_targets()
     if name in targets:
         return targets[name]
-    close = difflib.get_close_matches(name, targets, n=4, cutoff=0.4)
+    close = difflib.get_close_matches(name.upper(), targets, n=4, cutoff=0.4) or difflib.get_close_matches(key, BOARDS)
     raise ConfigError("unknown target", where="--target", got=name,
                       expected="a board, a target name, 0x fingerprint, a .dcf or an arch.json",
                       remedy=f"did you mean {', '.join(close)}?" if close else "list them with `dpuflow targets`")
@@ -38,12 +38,12 @@ def by_name(name: str) -> Core:
 def _from_json(path: Path) -> Core:
     try:
         fields: Any = json.loads(read_bytes(path))
-    except (ValueError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise ConfigError(f"not JSON ({error})", where=path) from None
     if not isinstance(fields, dict):
         raise ConfigError("not an arch.json", where=path, expected='{"target": ...} or {"fingerprint": ...}')
     if "fingerprint" in fields:
-        return by_fingerprint(_number(str(fields["fingerprint"]), path))
+        return by_fingerprint(_number(fields["fingerprint"], path))
     if "dcf" in fields:
         dcf = Path(str(fields["dcf"]))
         return read_dcf(dcf if dcf.is_absolute() else path.parent / dcf)
@@ -53,11 +53,14 @@ def _from_json(path: Path) -> Core:
                       expected='"target", "fingerprint" or "dcf"')
 
 
-def _number(text: str, where: object) -> int:
-    try:
-        return int(text, 16)
-    except ValueError:
-        raise ConfigError("not a fingerprint", where=where, got=text, expected="0x and 16 hexadecimal digits") from None
+def _number(value: object, where: object) -> int:
+    """A fingerprint: hexadecimal text, or a number as JSON writes it."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    text = str(value)
+    if not re.fullmatch(r"(0[xX])?[0-9a-fA-F]{1,16}", text):
+        raise ConfigError("not a fingerprint", where=where, got=text[:40], expected="0x and up to 16 hexadecimal digits")
+    return int(text, 16)
 
 
 def find_target(text: str) -> Core:
@@ -65,13 +68,8 @@ def find_target(text: str) -> Core:
     if text.lower().startswith("0x"):
         return by_fingerprint(_number(text, "--target"))
     path = Path(text)
-    if path.suffix == ".dcf":
+    if path.suffix.lower() == ".dcf":
         return read_dcf(path)
-    if path.suffix == ".json":
+    if path.suffix.lower() == ".json":
         return _from_json(path)
     return by_name(text)
-
-
-def renamed(core: Core, name: str) -> Core:
-    """The same core under another name."""
-    return dataclasses.replace(core, name=name)

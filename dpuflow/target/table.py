@@ -14,7 +14,7 @@ from dpuflow.target.fingerprint import decode_fingerprint
 
 _ISA0, _ISA1 = 0x0100 << 48, 0x0101 << 48
 
-# Name -> feature code.
+# Name -> fingerprint.
 _FEATURES: Mapping[str, int] = {
     "DPUCZDX8G_ISA1_B512": _ISA1 + 0x56010200,
     "DPUCZDX8G_ISA1_B800": _ISA1 + 0x56010201,
@@ -56,11 +56,12 @@ class BoardDesign:
     name: str
     fingerprint: int
     average_pool_kernels: tuple[int, int] = (2, 8)
+    hp_port_bits: int = 128
 
 
 BOARDS: Mapping[str, BoardDesign] = {
-    "zedboard": BoardDesign("ZedBoard", 0x01000020E6010103),
-    "pynq-z2": BoardDesign("PYNQ-Z2", 0x01000020F6012203),
+    "zedboard": BoardDesign("ZedBoard", 0x01000020E6010103, hp_port_bits=64),
+    "pynq-z2": BoardDesign("PYNQ-Z2", 0x01000020F6012203, hp_port_bits=64),
     "ultra96": BoardDesign("Ultra96", 0x01000020F2014404),
     "zcu102": BoardDesign("ZCU102", 0x01000020F6014407),
     "zcu104": BoardDesign("ZCU104", 0x01000020F7014407),
@@ -71,7 +72,8 @@ def board_core(key: str) -> Core:
     """The core of a DNNDK board by its short name."""
     design = BOARDS[key]
     core = decode_fingerprint(design.fingerprint, key)
-    return dataclasses.replace(core, board=design.name, average_pool_kernel=design.average_pool_kernels)
+    return dataclasses.replace(core, board=design.name, average_pool_kernel=design.average_pool_kernels,
+                               hp_port_bits=design.hp_port_bits)
 
 
 def named_targets() -> dict[str, Core]:

@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 Pair = tuple[int, int]  # (height, width)
 
 
 @dataclass(frozen=True)
 class LayerWork:
-    """What every layer has: a name, its input and output maps as (height, width, channels)."""
+    """What every layer has: a name, its input and output maps as (height, width, channels).
+
+    ``absorbed_by`` names the convolution before it that takes it in: the tensor in between never
+    leaves the chip (performance specification, section 4).
+    """
 
     name: str
     input: tuple[int, int, int]
     output: tuple[int, int, int]
+    absorbed_by: str = field(default="", kw_only=True)
 
 
 @dataclass(frozen=True)
 class ConvWork(LayerWork):
-    """A convolution, depthwise convolution or dense layer with its fused nonlinearity and pool.
+    """A convolution, depthwise convolution or dense layer with its fused nonlinearity.
 
     Pads are (top, bottom, left, right). ``shift_cut`` and ``shift_bias`` as the DPU sees them;
-    ``shift_bias`` is None without bias. ``pool``: output map and kernel of a fused pool.
+    ``shift_bias`` is None without bias.
     """
 
     kernel: Pair
@@ -33,7 +38,6 @@ class ConvWork(LayerWork):
     nonlinear: str = "none"
     shift_cut: int = 0
     shift_bias: int | None = None
-    first: bool = False
 
     @property
     def macs(self) -> int:
