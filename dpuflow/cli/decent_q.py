@@ -45,7 +45,22 @@ def _parser(prog: str) -> argparse.ArgumentParser:
     inspect = commands.add_parser("inspect", help="list operators, inputs and outputs", allow_abbrev=False)
     inspect.add_argument("--input_frozen_graph", default="", help="frozen .pb")
     add_debug(inspect)
+    dump = commands.add_parser("dump", help="write every quantized tensor as files", allow_abbrev=False)
+    _add_dump_flags(dump)
     return parser
+
+
+def _add_dump_flags(parser: argparse.ArgumentParser) -> None:
+    text = parser.add_argument
+    text("--input_frozen_graph", default="", help="quantize_eval_model.pb")
+    text("--input_fn", default="", help="module.function; called with iter, returns {input: array}")
+    text("--output_dir", default="./quantize_results")
+    text("--max_dump_batches", type=int, default=1)
+    text("--dump_float", type=int, default=0, choices=(0, 1), help="also every operator's float values")
+    text("--dump_input_tensors", default="", help=argparse.SUPPRESS)
+    for name, default, help_text in _ACCEPTED:
+        text(f"--{name}", default=default, help=help_text)
+    add_debug(parser)
 
 
 def _add_quantize_flags(parser: argparse.ArgumentParser) -> None:
@@ -161,7 +176,23 @@ def inspect(options: argparse.Namespace) -> int:
     return 0
 
 
-_COMMANDS = {"quantize": quantize, "inspect": inspect}
+def dump(options: argparse.Namespace) -> int:
+    """The ``dump`` command."""
+    from dpuflow.quant.dump import dump as dump_tensors
+    from dpuflow.quant.input_fn import load_input_fn
+
+    _require(options, ("input_frozen_graph", "input_fn"))
+    if options.max_dump_batches < 1:
+        raise ConfigError("dumping needs at least one batch", where="--max_dump_batches", got=options.max_dump_batches)
+    graph = read_graphdef(options.input_frozen_graph)
+    input_fn = load_input_fn(options.input_fn)
+    batches = (input_fn(index) for index in range(options.max_dump_batches))
+    dump_tensors(graph, batches, options.max_dump_batches, Path(options.output_dir), bool(options.dump_float),
+                 lambda line: print(line, flush=True))
+    return 0
+
+
+_COMMANDS = {"quantize": quantize, "inspect": inspect, "dump": dump}
 
 
 def main(prog: str, argv: Sequence[str] | None = None) -> int:

@@ -209,6 +209,37 @@ def test_inspect_prints_the_vendors_text(work, capsys):
         "Found 1 possible outputs: (name=net/out, op=Softmax) \n")
 
 
+def test_dump_writes_every_quantized_tensor(work, capsys):
+    assert main("decent_q", command()) == 0
+    capsys.readouterr()
+    arguments = ["dump", "--input_frozen_graph", "quantize_results/quantize_eval_model.pb", "--input_fn",
+                 "calib_fn.good", "--max_dump_batches", "2", "--output_dir", "dumped", "--dump_float", "1"]
+    assert main("decent_q", arguments) == 0
+    out = capsys.readouterr().out.splitlines()
+    assert out[:3] == ["INFO: Start Dumping for 2 batches", "INFO: Dumping weights/biases...",
+                       "INFO: Dumping (1/6): net/dense3/bias/wquant"]
+    assert out[-1] == "INFO: Dump results are saved in dumped."
+    weights = sorted(path.name for path in (work / "dumped" / "dump_results_weights").iterdir())
+    assert len(weights) == 12
+    assert "net_conv0_kernel_wquant.bin" in weights
+    second = work / "dumped" / "dump_results_1"
+    ints = np.fromfile(second / "net_conv0_Relu_aquant.bin", np.int8)
+    assert ints.tolist() == [int(line) for line in (second / "net_conv0_Relu_aquant.txt").read_text().split()]
+    model = load(work / "quantize_results" / "quantize_eval_model.pb").graph
+    from dpuflow.engines.reference import ReferenceEngine
+
+    x = sys.modules["calib_fn"].good(1)["x"].astype(np.float32)
+    expected = ReferenceEngine(model).run(x, ["net/conv0/Relu"], int8=True)["net/conv0/Relu"]
+    assert np.array_equal(ints, expected.reshape(-1))
+    floats = np.fromfile(second / "net_out_float.bin", np.float32)
+    assert np.allclose(floats.reshape(4, 3).sum(axis=1), 1)
+
+
+def test_dump_refuses_a_float_graph(work, capsys):
+    assert main("decent_q", ["dump", "--input_frozen_graph", "frozen.pb", "--input_fn", "calib_fn.good"]) == 1
+    assert "holds no FixNeuron" in capsys.readouterr().err
+
+
 def test_shell_script_from_another_folder(tmp_path):
     """``sh quantize/decent_q.sh`` finds everything by itself; the graph may come from anywhere."""
     sys.path.insert(0, str(ROOT / "train"))

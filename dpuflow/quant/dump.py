@@ -1,0 +1,95 @@
+"""``decent_q dump``: every tensor of an evaluation graph as files (quantizer specification, section 9)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from dpuedge import fixed
+
+from dpuflow.artifact import atomic_path
+from dpuflow.engines.evaluate import evaluate
+from dpuflow.errors import QuantizeError
+from dpuflow.formats.graphdef import TFGraph, TFNode
+from dpuflow.formats.tf_import import import_tf
+from dpuflow.ir.graph import Array, Graph
+from dpuflow.quant.calibrate import check_batch
+
+WEIGHT_FOLDER, BATCH_FOLDER = "dump_results_weights", "dump_results_{}"
+Say = Callable[[str], None]
+
+
+def file_stem(name: str) -> str:
+    """A node's name as a file name: ``/`` becomes ``_``; nothing that could leave the folder stays."""
+    return re.sub(r"[^A-Za-z0-9_.-]", "_", name)
+
+
+def _write(folder: Path, stem: str, values: Array, texts: Iterable[str]) -> None:
+    with atomic_path(folder / f"{stem}.bin") as path:
+        path.write_bytes(np.ascontiguousarray(values).tobytes())
+    with atomic_path(folder / f"{stem}.txt") as path:
+        path.write_text("".join(f"{text}\n" for text in texts), encoding="ascii")
+
+
+def write_integers(folder: Path, name: str, value: Array, pos: int, bits: int) -> None:
+    """``NAME.bin`` (int8, NHWC with the batch) and ``NAME.txt`` (one integer a line)."""
+    pos = 0 if pos == fixed.ALL_ZERO_POS else pos
+    ints = fixed.quantize(value, pos, "half_up", bits).reshape(-1)
+    _write(folder, file_stem(name), ints, map(str, ints.tolist()))
+
+
+def write_floats(folder: Path, name: str, value: Array) -> None:
+    """``NAME_float.bin`` (float32) and ``NAME_float.txt``."""
+    flat = np.asarray(value, np.float32).reshape(-1)
+    _write(folder, f"{file_stem(name)}_float", flat, (f"{number:.9g}" for number in flat.tolist()))
+
+
+def _fix_neurons(graph: TFGraph) -> tuple[TFNode, ...]:
+    found = tuple(node for node in graph.nodes if node.op == "FixNeuron")
+    if not found:
+        raise QuantizeError("the graph holds no FixNeuron", where=graph.source,
+                            expected="quantize_eval_model.pb", remedy="run `decent_q quantize` first")
+    return found
+
+
+def _is_constant(graph: TFGraph, neuron: TFNode) -> bool:
+    return graph.node(neuron.operands[0]).op == "Const"
+
+
+def _dump_fixes(folder: Path, neurons: Iterable[TFNode], values: Mapping[str, Array], say: Say) -> None:
+    chosen = tuple(neurons)
+    for index, neuron in enumerate(chosen):
+        say(f"INFO: Dumping ({index + 1}/{len(chosen)}): {neuron.name}")
+        write_integers(folder, neuron.name, values[neuron.name], int(neuron.get("quantize_pos", 0)),
+                       int(neuron.get("bit_width", 8)))
+
+
+def dump(graph: TFGraph, batches: Iterator[Mapping[str, Any]], count: int, folder: Path, with_floats: bool,
+         say: Say) -> None:
+    """Run ``count`` batches and write weights once, activations per batch, with floats every operator too."""
+    neurons = _fix_neurons(graph)
+    network = import_tf(graph, [node.name for node in (*graph.sinks, *neurons)])
+    wanted = [neuron.name for neuron in neurons]
+    say(f"INFO: Start Dumping for {count} batches")
+    for index in range(count):
+        batch = check_batch(next(batches), [node.name for node in graph.placeholders], index)
+        everything = [node.name for node in network.nodes if node.op != "input"] if with_floats else wanted
+        values = evaluate(network, {node.name: batch[node.name] for node in network.inputs}, everything)
+        if index == 0:
+            say("INFO: Dumping weights/biases...")
+            _dump_fixes(folder / WEIGHT_FOLDER, (n for n in neurons if _is_constant(graph, n)), values, say)
+        say(f"INFO: Dumping for batch: {index + 1}/{count} ...")
+        place = folder / BATCH_FOLDER.format(index)
+        _dump_fixes(place, (n for n in neurons if not _is_constant(graph, n)), values, say)
+        if with_floats:
+            _dump_floats(place, network, values)
+    say(f"INFO: Dump results are saved in {folder}.")
+
+
+def _dump_floats(folder: Path, network: Graph, values: Mapping[str, Array]) -> None:
+    for node in network.nodes:
+        if node.name in values:
+            write_floats(folder, node.name, values[node.name])
