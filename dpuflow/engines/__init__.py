@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from dpuflow.engines.base import Engine
+from dpuflow.engines.base import Engine, engine_unavailable
 from dpuflow.errors import ConfigError, EngineError
 from dpuflow.ir.graph import Graph
 
@@ -17,6 +17,11 @@ def _reference(graph: Graph) -> Engine:
 
 
 def _fast(graph: Graph) -> Engine:
+    try:
+        from dpuflow.engines.selftest import self_test
+    except ImportError as error:
+        raise engine_unavailable("fast", f"LiteRT cannot be imported ({error})") from None
+    self_test()
     from dpuflow.engines.fast import FastEngine
 
     return FastEngine(graph)

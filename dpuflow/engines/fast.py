@@ -1,8 +1,7 @@
 """The fast engine: LiteRT's int8 kernels where they are exact, NumPy for the rest.
 
 Consecutive layers that ``litert_layers`` accepts become one LiteRT model; every other layer runs
-on the reference kernels, and ``description`` names it with the reason. Before the first use in a
-process the kernels are tested on this CPU against the reference; if they differ the engine refuses.
+on the reference kernels, and ``description`` names it with the reason.
 """
 
 from __future__ import annotations
@@ -11,10 +10,9 @@ import os
 import threading
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from importlib import import_module
 from typing import Any
 
-from dpuflow.engines.base import Engine, engine_unavailable
+from dpuflow.engines.base import Engine
 from dpuflow.engines.litert_layers import Emit, Segment, plan_layer
 from dpuflow.engines.reference import compute_node
 from dpuflow.ir.graph import Array, Graph, Node
@@ -130,16 +128,15 @@ class _Model:
 
 
 class FastEngine(Engine):
-    """LiteRT where exact, NumPy elsewhere; thread-safe, one run at a time."""
+    """LiteRT where exact, NumPy elsewhere; thread-safe, one run at a time.
+
+    ``open_engine`` makes it after :mod:`dpuflow.engines.selftest` has proved the kernels on this CPU.
+    """
 
     name = "fast"
 
-    def __init__(self, graph: Graph, threads: int | None = None, tested: bool = False) -> None:
+    def __init__(self, graph: Graph, threads: int | None = None) -> None:
         super().__init__(graph)
-        if not tested:
-            from dpuflow.engines.selftest import self_test
-
-            self_test()
         self.threads = threads or min(os.cpu_count() or 1, 8)
         self.parts = plan(graph)
         self.models: dict[tuple[str, ...], list[_Model | NumPyPart]] = {}
@@ -170,11 +167,3 @@ class FastEngine(Engine):
                 else:
                     part.run(values)
         return values
-
-
-def require_litert() -> None:
-    """EngineError when LiteRT cannot be imported."""
-    try:
-        import_module("ai_edge_litert.interpreter")
-    except ImportError as error:
-        raise engine_unavailable("fast", f"LiteRT cannot be imported ({error})") from None

@@ -12,6 +12,7 @@ import threading
 import numpy as np
 
 from dpuflow.engines.base import engine_unavailable
+from dpuflow.engines.fast import FastEngine
 from dpuflow.engines.notice import without_delegate_notice
 from dpuflow.engines.reference import ReferenceEngine
 from dpuflow.ir.graph import Array, Fix, Graph, Node, const
@@ -71,11 +72,9 @@ def _tie_input() -> Array:
 
 def first_difference(graph: Graph, x: Array) -> str | None:
     """The first tensor on which the fast and the reference engine differ, or None."""
-    from dpuflow.engines.fast import FastEngine
-
     names = graph.outputs
     expected = ReferenceEngine(graph).run(x, names, int8=True)
-    got = FastEngine(graph, threads=1, tested=True).run(x, names, int8=True)
+    got = FastEngine(graph, threads=1).run(x, names, int8=True)
     for name in names:
         if not np.array_equal(expected[name], got[name]):
             wrong = int((expected[name] != got[name]).sum())
@@ -97,12 +96,9 @@ def failures() -> list[str]:
 def self_test() -> None:
     """Once per process; EngineError naming the first difference if the kernels are not exact."""
     global _passed
-    from dpuflow.engines.fast import require_litert
-
     with _LOCK:
         if _passed:
             return
-        require_litert()
         with without_delegate_notice():
             found = failures()
         if found:

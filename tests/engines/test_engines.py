@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -87,8 +89,16 @@ def test_self_test_fails_without_the_nudge(monkeypatch):
 def test_fast_engine_refuses_when_the_self_test_fails(monkeypatch):
     monkeypatch.setattr(selftest, "_passed", False)
     monkeypatch.setattr(selftest, "failures", lambda: ["ties: 3 of 9 values of 'y' differ"])
-    with pytest.raises(EngineError, match="not exact on this CPU.*reference"):
-        FastEngine(random_network(0))
+    with pytest.raises(EngineError, match=r"not exact on this CPU.*reference"):
+        open_engine(random_network(0), "fast")
+
+
+def test_fast_engine_without_litert_names_the_way_out(monkeypatch):
+    monkeypatch.setitem(sys.modules, "ai_edge_litert", None)
+    for name in ("litert_model", "litert_layers", "fast", "selftest"):
+        monkeypatch.delitem(sys.modules, f"dpuflow.engines.{name}")
+    with pytest.raises(EngineError, match=r"LiteRT cannot be imported.*--engine reference"):
+        open_engine(random_network(0), "fast")
 
 
 def test_description_names_layers_on_numpy():
