@@ -1,4 +1,4 @@
-"""Open any model file this library reads, recognised by its content."""
+"""Open any model file this library reads: the suffix tells the container, the content the kind."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from dpuflow.errors import FormatError
+from dpuflow.errors import FormatError, GraphError
 from dpuflow.formats.deploy_import import import_deploy, is_deploy
 from dpuflow.formats.graphdef import TFGraph, parse_graphdef, read_bytes
 from dpuflow.formats.tf_import import import_tf
@@ -63,10 +63,14 @@ def load(path: Path | str) -> Model:
     network that cannot be used.
     """
     path = Path(path)
-    reader = _READERS.get(path.suffix)
+    reader = _READERS.get(path.suffix.lower())
     if reader is None and not path.is_dir() and path.exists():
         raise FormatError("not a model file that can be read here", where=path,
                           expected=" or ".join(_READERS), got=path.suffix or "no suffix")
     data = read_bytes(path)
     assert reader is not None
-    return reader(data, path)
+    model = reader(data, path)
+    if not model.graph.inputs or not model.graph.outputs:
+        raise GraphError("the network has no " + ("output" if model.graph.inputs else "input"), where=path,
+                         expected="at least one input and one computed output")
+    return model

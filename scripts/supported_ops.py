@@ -12,7 +12,7 @@ from pathlib import Path
 
 from dpuflow.compiler.work import _WORK
 from dpuflow.formats.tf_constants import FOLDABLE
-from dpuflow.formats.tf_import import _STATIC_ONLY, CONVERTERS
+from dpuflow.formats.tf_operators import CONVERTERS, STATIC_ONLY
 from dpuflow.formats.xir_import import CONVERTERS as XIR_CONVERTERS
 from dpuflow.ops import OPS
 from dpuflow.target.limits import LIMITS, REMEDIES
@@ -66,7 +66,7 @@ def text() -> str:
         "A layer that breaks a limit runs on the CPU, and the compiler says why.", "",
         "## Operators", "", *operators(), "", "## Limits", *limits(), "", "## Targets", "", *targets(), "",
         "## TensorFlow operators that are read", "",
-        ", ".join(f"`{name}`" for name in sorted({*CONVERTERS, *_STATIC_ONLY, *FOLDABLE})), "",
+        ", ".join(f"`{name}`" for name in sorted({*CONVERTERS, *STATIC_ONLY, *FOLDABLE})), "",
         "## XIR operators that are read (compiled files)", "",
         ", ".join(f"`{name}`" for name in sorted(XIR_CONVERTERS)),
     ]

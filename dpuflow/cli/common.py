@@ -6,9 +6,9 @@ import argparse
 import os
 import sys
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
-from dpuflow.errors import DpuError
+from dpuflow.errors import ConfigError, DpuError
 
 
 def _show_warning(message: Warning | str, *_: object) -> None:
@@ -54,6 +54,8 @@ def names(text: str) -> tuple[str, ...]:
     return tuple(part.strip().removesuffix(":0") for part in text.split(",") if part.strip())
 
 
-def parse_args(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> argparse.Namespace:
-    """Parse; argparse itself exits with 2 on wrong usage."""
-    return parser.parse_args(argv)
+def check_clock(mhz: float | None) -> float | None:
+    """A clock in MHz as given; ConfigError for one that no DPU has."""
+    if mhz is not None and not 1 <= mhz <= 2000:
+        raise ConfigError("not a plausible clock", where="--mhz", got=mhz, expected="1 to 2000")
+    return mhz

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from dpuflow.artifact import atomic_path, file_digest
+from dpuflow.cli.common import check_clock
 from dpuflow.compiler.compiled import Compiled
 from dpuflow.compiler.console import kernel_table
 from dpuflow.compiler.driver import compile_graph, estimate_compiled
@@ -18,6 +19,7 @@ from dpuflow.errors import ConfigError, EngineError
 from dpuflow.formats.graphdef import read_bytes
 from dpuflow.formats.xir import serialize_xmodel
 from dpuflow.model import load
+from dpuflow.target.arch import Core
 from dpuflow.target.report import estimate_json
 from dpuflow.target.select import find_target
 
@@ -39,7 +41,7 @@ def read_info(path: str | None) -> Mapping[str, Any]:
         return {}
     try:
         fields = json.loads(read_bytes(path))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ConfigError(f"not JSON ({error})", where=path) from None
     if not isinstance(fields, dict):
         raise ConfigError("not a JSON object", where=path)
@@ -47,18 +49,29 @@ def read_info(path: str | None) -> Mapping[str, Any]:
     return info if isinstance(info, dict) else {}
 
 
-def compile_file(path: str, target: str, name: str) -> Compiled:
+def output_path(folder: Path | str, name: str) -> Path:
+    """Where a network of that name goes; ConfigError for a name that is no plain file name."""
+    if not name or name in (".", "..") or "/" in name or "\\" in name:
+        raise ConfigError("not a name for a network", where="--net_name", got=name or "nothing",
+                          expected="letters, digits, '_', '-', '.'")
+    return Path(folder) / f"{name}.xmodel"
+
+
+def compile_file(path: str, target: str | Core, name: str) -> Compiled:
     """Load, check and compile a file."""
     model = load(path)
     if not model.quantized:
         raise EngineError("the graph is not quantized", where=path, got=model.kind,
                           remedy="run `decent_q quantize` on it first")
-    return compile_graph(model.graph, find_target(target), name)
+    return compile_graph(model.graph, find_target(target) if isinstance(target, str) else target, name)
 
 
 def write_compiled(compiled: Compiled, output: Path, info: Mapping[str, Any], mhz: float | None = None) -> None:
     """The xmodel, and beside it the manifest ``<stem>.json`` and ``estimate.json``; all or none."""
     manifest_path, estimate_path = output.with_suffix(".json"), output.with_name("estimate.json")
+    if manifest_path == estimate_path:
+        raise ConfigError("the manifest and the estimate would be one file", where=manifest_path,
+                          remedy="give the network another name than 'estimate'")
     with (atomic_path(output) as xmodel, atomic_path(manifest_path) as manifest,
           atomic_path(estimate_path) as estimate):
         xmodel.write_bytes(serialize_xmodel(to_xir(compiled)))
@@ -73,7 +86,8 @@ def run(options: argparse.Namespace) -> None:
     output = Path(options.output)
     if output.suffix != ".xmodel":
         raise ConfigError("the output must be an .xmodel", where="--output", got=output.name)
+    mhz = check_clock(options.mhz)
     compiled = compile_file(options.file, options.target, output.stem)
-    write_compiled(compiled, output, read_info(options.info), options.mhz)
+    write_compiled(compiled, output, read_info(options.info), mhz)
     print(kernel_table(compiled), end="")
     print(f"wrote {output} (virtual: emulation and performance model only)")

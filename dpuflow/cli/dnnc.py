@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from pathlib import Path
 
 from dpuflow.cli.common import add_debug, run_command
 from dpuflow.errors import ConfigError
@@ -40,8 +39,9 @@ def _parser() -> argparse.ArgumentParser:
 def run(options: argparse.Namespace) -> None:
     """Compile, write, print the kernel table."""
     from dpuflow.artifact import atomic_path
-    from dpuflow.cli.compile import compile_file, read_info, write_compiled
+    from dpuflow.cli.compile import compile_file, output_path, read_info, write_compiled
     from dpuflow.compiler.console import kernel_table
+    from dpuflow.target.dcf import read_dcf
 
     if options.parser == "caffe" or options.prototxt or options.caffemodel:
         raise ConfigError("caffe models cannot be read", where="--parser", expected="tensorflow")
@@ -49,8 +49,9 @@ def run(options: argparse.Namespace) -> None:
         raise ConfigError("an option is missing", expected="--frozen_pb and --net_name")
     if bool(options.dcf) == bool(options.target):
         raise ConfigError("give the core once", expected="--dcf FILE or --target NAME")
-    compiled = compile_file(options.frozen_pb, options.dcf or options.target, options.net_name)
-    output = Path(options.output_dir) / f"{options.net_name}.xmodel"
+    output = output_path(options.output_dir, options.net_name)
+    core = read_dcf(options.dcf) if options.dcf else options.target
+    compiled = compile_file(options.frozen_pb, core, options.net_name)
     write_compiled(compiled, output, read_info(options.info))
     table = kernel_table(compiled)
     if options.save_kernel:

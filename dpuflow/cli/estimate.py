@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 import json
 
+from dpuflow.cli.common import check_clock
 from dpuflow.compiler.driver import estimate_network
-from dpuflow.errors import ConfigError
 from dpuflow.model import load
 from dpuflow.target.report import estimate_json, predicted_table
 from dpuflow.target.select import find_target
@@ -24,9 +24,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 def run(options: argparse.Namespace) -> None:
     """Print the prediction."""
-    if options.mhz is not None and not 1 <= options.mhz <= 2000:
-        raise ConfigError("not a plausible clock", where="--mhz", got=options.mhz, expected="1 to 2000")
-    core = find_target(options.target)
-    result = estimate_network(load(options.file), core, options.mhz)
+    mhz, core = check_clock(options.mhz), find_target(options.target)
+    result = estimate_network(load(options.file), core, mhz)
     predicted = estimate_json(result, core)
     print(json.dumps(predicted, indent=1) + "\n" if options.json else predicted_table(predicted), end="")

@@ -47,5 +47,7 @@ def run(options: argparse.Namespace) -> None:
         return
     print(f"{options.file}: {model.kind}, {parameters} parameters")
     if core:
-        print(f"compiled for {core['name']}, fingerprint 0x{core['fingerprint'] or 0:016x}")
+        fingerprint = core["fingerprint"]
+        shown = f"0x{fingerprint:016x}" if isinstance(fingerprint, int) else "unknown"
+        print(f"compiled for {core['name']}, fingerprint {shown}")
     print(graph_text(model.graph), end="")

@@ -6,7 +6,6 @@ import argparse
 import ast
 import hashlib
 from collections.abc import Sequence
-from pathlib import Path
 
 from dpuflow.cli.common import add_debug, run_command
 from dpuflow.errors import ConfigError
@@ -32,7 +31,7 @@ def read_options(text: str) -> dict[str, str]:
     """The ``--options`` dict; unknown keys are refused by name."""
     try:
         options = ast.literal_eval(text or "{}")
-    except (ValueError, SyntaxError, MemoryError, RecursionError):
+    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
         options = None
     if not isinstance(options, dict):
         raise ConfigError("not a dict", where="--options", got=text, expected="{'key':'value'}")
@@ -45,11 +44,11 @@ def read_options(text: str) -> dict[str, str]:
 
 def run(options: argparse.Namespace) -> None:
     """Compile, write, print the vendor's summary."""
-    from dpuflow.cli.compile import compile_file, read_info, write_compiled
+    from dpuflow.cli.compile import compile_file, output_path, read_info, write_compiled
 
     read_options(options.options)
+    output = output_path(options.output_dir, options.net_name)
     compiled = compile_file(options.frozen_pb, options.arch, options.net_name)
-    output = Path(options.output_dir) / f"{options.net_name}.xmodel"
     write_compiled(compiled, output, read_info(options.info))
     print(f"[UNILOG][INFO] Target architecture: {compiled.core.name}")
     print(f"[UNILOG][INFO] Total device subgraph number {len(compiled.kernels) + 1}, "

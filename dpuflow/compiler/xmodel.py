@@ -6,119 +6,35 @@ hardware, and the file names this tool.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from collections.abc import Callable
 
 import numpy as np
 
 from dpuflow.compiler.compiled import Compiled, Kernel
 from dpuflow.compiler.console import VIRTUAL
-from dpuflow.compiler.memory import MemoryMap, dense_strides, memory_map, ohwi
+from dpuflow.compiler.memory import MemoryMap, memory_map, ohwi
 from dpuflow.compiler.partition import place
+from dpuflow.compiler.xir_ops import (
+    CPU_FORMS,
+    DPU_FORMS,
+    EXACT_IN_FLOAT,
+    FLOAT_FORMS,
+    ROUND_ACTIVATION,
+    ROUND_CONSTANT,
+    OpForm,
+    fix_attrs,
+    i32,
+    i32v,
+    tensor_of,
+    text,
+    u64,
+)
 from dpuflow.errors import CompileError
 from dpuflow.formats.xir import XGraph, XOp, XSubgraph, XTensor, XValue
-from dpuflow.ir.graph import Graph, Node
+from dpuflow.ir.graph import Node
+from dpuflow.ops.activation import LeakyAttrs
 from dpuflow.target.performance import is_augmented, workload, workload_on_arch
 from dpuflow.target.work import ConvWork, LayerWork
-
-ROUND_ACTIVATION, ROUND_CONSTANT = "DPU_ROUND", "STD_ROUND"
-
-
-def i32(value: int) -> XValue:
-    """An int32 attribute."""
-    return XValue("int32", int(value))
-
-
-def i32v(values: Iterable[int]) -> XValue:
-    """An int32 vector attribute."""
-    return XValue("int32_vec", tuple(int(value) for value in values))
-
-
-def text(value: str) -> XValue:
-    """A string attribute."""
-    return XValue("string", value)
-
-
-def u64(value: int) -> XValue:
-    """A uint64 attribute."""
-    return XValue("uint64", int(value))
-
-
-def _wh(pair: tuple[int, int]) -> XValue:
-    return i32v((pair[1], pair[0]))
-
-
-def _pad(padding: Any) -> XValue:
-    top, bottom, left, right = padding
-    return i32v((left, right, top, bottom))
-
-
-def _fix_attrs(node: Node, rounding: str) -> dict[str, XValue]:
-    assert node.fix is not None
-    return {"fix_point": i32(node.fix.pos), "bit_width": i32(node.fix.bits), "if_signed": XValue("bool", True),
-            "round_mode": text(rounding)}
-
-
-def _tensor(node: Node, name: str, memory: MemoryMap | None = None, rounding: str = ROUND_ACTIVATION) -> XTensor:
-    dims = ohwi(node.data).shape if node.data is not None else node.shape
-    if node.fix is None:
-        return XTensor(name, dims, "FLOAT", 32)
-    attrs = _fix_attrs(node, rounding)
-    if memory is not None:
-        place_ = memory.places[node.name]
-        attrs |= {"reg_id": i32(place_.register), "ddr_addr": i32(place_.offset), "location": i32(1)}
-        if node.data is None:
-            attrs["stride"] = i32v(dense_strides(dims))
-    return XTensor(name, dims, "XINT", node.fix.bits, attrs)
-
-
-def _conv_attrs(node: Node, graph: Graph) -> dict[str, XValue]:
-    weights = graph.by_name[node.inputs[1]]
-    attrs = {
-        "kernel": _wh((weights.shape[0], weights.shape[1])), "stride": _wh(node.attrs.stride),
-        "dilation": _wh(node.attrs.dilation), "pad": _pad(node.attrs.padding), "pad_mode": text("FLOOR"),
-        "nonlinear": text({"leaky_relu": "LEAKYRELU"}.get(node.attrs.nonlinear, node.attrs.nonlinear.upper())),
-        "hsigmoid_in": i32(-128), "shift_hsigmoid": i32(-128), "shift_hswish": i32(-128),
-    }
-    return attrs if node.op == "depthwise_conv2d" else {**attrs, "group": i32(node.attrs.groups)}
-
-
-def _pool_attrs(node: Node, graph: Graph) -> dict[str, XValue]:
-    return {"kernel": _wh(node.attrs.kernel), "stride": _wh(node.attrs.stride), "pad": _pad(node.attrs.padding),
-            "type": text("MAX" if node.op == "max_pool" else "AVG")}
-
-
-def _eltwise_attrs(node: Node, graph: Graph) -> dict[str, XValue]:
-    return {"type": text(node.op.upper()), "nonlinear": text(node.attrs.nonlinear.upper())}
-
-
-def _shape_attrs(node: Node, graph: Graph) -> dict[str, XValue]:
-    return {"shape": i32v(node.shape)}
-
-
-def _axis_attrs(node: Node, graph: Graph) -> dict[str, XValue]:
-    return {"axis": i32(getattr(node.attrs, "axis", len(node.shape) - 1))}
-
-
-Attrs = Callable[[Node, Graph], dict[str, XValue]]
-_CONV_ARGS, _LIST_ARGS = ("input", "weights", "bias"), ("input",)
-# Operator -> XIR type, argument names (one name takes all operands), attributes.
-_DPU_OPS: Mapping[str, tuple[str, tuple[str, ...], Attrs]] = {
-    "conv2d": ("conv2d-fix", _CONV_ARGS, _conv_attrs),
-    "depthwise_conv2d": ("depthwise-conv2d-fix", _CONV_ARGS, _conv_attrs),
-    "max_pool": ("pool-fix", _LIST_ARGS, _pool_attrs),
-    "avg_pool": ("pool-fix", _LIST_ARGS, _pool_attrs),
-    "add": ("eltwise-fix", _LIST_ARGS, _eltwise_attrs),
-    "mul": ("eltwise-fix", _LIST_ARGS, _eltwise_attrs),
-    "reshape": ("reshape-fix", _LIST_ARGS, _shape_attrs),
-    "concat": ("concat-fix", _LIST_ARGS, _axis_attrs),
-}
-_CPU_OPS: Mapping[str, tuple[str, tuple[str, ...], Attrs]] = {
-    **_DPU_OPS,
-    "softmax": ("softmax", _LIST_ARGS, _axis_attrs),
-    "hard_sigmoid": ("hard-sigmoid-fix", _LIST_ARGS, lambda node, graph: {}),
-    "float2fix": ("float2fix", _LIST_ARGS, lambda node, graph: _fix_attrs(node, ROUND_ACTIVATION)),
-}
 
 
 class _Writer:
@@ -129,15 +45,27 @@ class _Writer:
         self.ops: list[XOp] = []
         self.children: list[XSubgraph] = []
         self.source: dict[str, str] = {}
+        self.taken = set(self.graph.by_name)
+        self.written: set[str] = set()
+        self.floats: dict[str, str] = {}
 
     def add(self, op: XOp) -> str:
         self.ops.append(op)
+        self.written.add(op.name)
         return op.name
+
+    def free_name(self, name: str) -> str:
+        """``name``, or with a number behind it where the network or an operator before it has that name."""
+        made, number = name, 1
+        while made in self.taken:
+            made, number = f"{name}_{number}", number + 1
+        self.taken.add(made)
+        return made
 
     def inputs(self) -> None:
         for node in self.graph.inputs:
             kind = "data-fix" if node.fix else "data"
-            tensor = _tensor(node, node.name)
+            tensor = tensor_of(node, node.name)
             attrs = {"shape": i32v(node.shape), "data_type": text("XINT8" if node.fix else "FLOAT32"),
                      "device": text("USER")}
             self.source[node.name] = self.add(XOp(node.name, kind, {}, attrs, tensor))
@@ -145,32 +73,59 @@ class _Writer:
                                                                                   **_no_work()}))
 
     def constant(self, node: Node, memory: MemoryMap | None) -> str:
-        device = "DPU" if memory else "CPU"
+        """A constant; one that two kernels read stands in both, under two names."""
         assert node.data is not None
-        payload = b"" if memory else ohwi(node.data).tobytes()
+        device, payload = ("DPU", b"") if memory else ("CPU", ohwi(node.data).tobytes())
         kind, dtype = ("const-fix", f"XINT{node.fix.bits}") if node.fix else ("const", "FLOAT32")
-        tensor = _tensor(node, node.name, memory, ROUND_CONSTANT)
+        name = self.free_name(node.name) if node.name in self.written else node.name
+        tensor = tensor_of(node, name, memory, ROUND_CONSTANT)
         attrs = {"shape": i32v(tensor.dims), "data_type": text(dtype), "data": XValue("bytes", payload),
                  "device": text(device)}
-        return self.add(XOp(node.name, kind, {}, attrs, tensor))
+        return self.add(XOp(name, kind, {}, attrs, tensor))
 
-    def operator(self, node: Node, device: str, operands: list[str], memory: MemoryMap | None,
-                 work: LayerWork | None) -> str:
-        table = _DPU_OPS if device == "DPU" else _CPU_OPS
-        if node.op not in table:
-            raise CompileError(f"an xmodel has no operator for {node.op}", where=f"node '{node.name}'",
-                               remedy="quantize only up to the layer before it with --output_nodes")
-        kind, arg_names, attributes = table[node.op]
-        args = ({arg: (name,) for arg, name in zip(arg_names, operands, strict=False)} if len(arg_names) > 1
-                else {"input": tuple(operands)})
-        attrs = {**attributes(node, self.graph), "device": text(device)}
+    def operator(self, node: Node, form: OpForm, device: str, operands: list[str],
+                 memory: MemoryMap | None = None, work: LayerWork | None = None) -> str:
+        attrs = {**form.attrs(node, self.graph), "device": text(device)}
         if node.label:
             attrs["dpuflow_layer"] = text(node.label)
-        if work is not None and device == "DPU":
+        if work is not None:
             attrs |= self.work_attrs(work)
             if isinstance(work, ConvWork) and is_augmented(work, self.compiled.core):
                 attrs["channel_augmentation"] = i32(1)
-        return self.add(XOp(node.name, kind, args, attrs, _tensor(node, node.name, memory)))
+        return self.add(XOp(node.name, form.type, form.args(operands), attrs, tensor_of(node, node.name, memory)))
+
+    def cpu_operator(self, node: Node) -> str:
+        """One operator, or the float form with its conversions around it."""
+        if node.fix is not None and node.op in CPU_FORMS:
+            return self.operator(node, CPU_FORMS[node.op], "CPU", [self.host(name) for name in node.inputs])
+        if node.op not in FLOAT_FORMS or (node.fix is not None and node.op not in EXACT_IN_FLOAT):
+            raise CompileError(f"an xmodel has no operator for {node.op}", where=f"node '{node.name}'",
+                               remedy="quantize only up to the layer before it with --output_nodes")
+        operands = [self.host(name, as_float=True) for name in node.inputs]
+        if node.fix is not None:
+            return self.rounded(node, operands)
+        nonlinear = getattr(node.attrs, "nonlinear", "none")
+        if nonlinear == "none":
+            return self.operator(node, FLOAT_FORMS[node.op], "CPU", operands)
+        linear = node.replace(name=self.free_name(f"{node.name}/linear"))
+        inner = self.operator(linear, FLOAT_FORMS[node.op], "CPU", operands)
+        attrs = LeakyAttrs() if nonlinear == "leaky_relu" else None
+        return self.operator(node.replace(op=nonlinear, attrs=attrs), FLOAT_FORMS[nonlinear], "CPU", [inner])
+
+    def rounded(self, node: Node, operands: list[str]) -> str:
+        """A fixed-point node by its float operator and one rounding."""
+        inner = self.free_name(f"{node.name}/float")
+        form = FLOAT_FORMS[node.op]
+        self.add(XOp(inner, form.type, form.args(operands), {**form.attrs(node, self.graph), "device": text("CPU")},
+                     XTensor(inner, node.shape, "FLOAT", 32)))
+        return self.operator(node, CPU_FORMS["float2fix"], "CPU", [inner])
+
+    def host(self, name: str, as_float: bool = False) -> str:
+        """The operator where the host finds a tensor, in int8 or as float."""
+        node = self.graph.by_name[name]
+        if node.data is not None and name not in self.source:
+            self.source[name] = self.constant(node, None)
+        return self.to_float(name) if as_float and node.fix else self.source[name]
 
     def work_attrs(self, work: LayerWork) -> dict[str, XValue]:
         return {"workload": u64(workload(work)), "workload_on_arch": u64(workload_on_arch(work, self.compiled.core))}
@@ -180,9 +135,9 @@ class _Writer:
         leaves, inside, order = [], dict[str, str](), []
         for name in kernel.inputs:
             node = self.graph.by_name[name]
-            upload = f"{name}_upload_{kernel.id}"
+            upload = self.free_name(f"{name}_upload_{kernel.id}")
             self.add(XOp(upload, "upload", {"input": (self.source[name],)}, {"device": text("DPU")},
-                         _tensor(node, upload, memory)))
+                         tensor_of(node, upload, memory)))
             inside[name] = upload
             leaves.append(XSubgraph(f"subgraph_{upload}", (upload,), {"skip_code_gen": XValue("bool", True),
                                                                       **_no_work()}))
@@ -200,9 +155,10 @@ class _Writer:
         for operand in self.graph.operands(node):
             if operand.data is not None and operand.name not in inside:
                 inside[operand.name] = self.constant(operand, memory)
-                constants.append(operand.name)
+                constants.append(inside[operand.name])
         work = place(self.graph, node, self.compiled.core).work
-        inside[node.name] = self.operator(node, "DPU", [inside[name] for name in node.inputs], memory, work)
+        operands = [inside[name] for name in node.inputs]
+        inside[node.name] = self.operator(node, DPU_FORMS[node.op], "DPU", operands, memory, work)
         assert work is not None
         attrs = self.work_attrs(work)
         if node.op in ("reshape", "concat"):
@@ -211,8 +167,8 @@ class _Writer:
 
     def download(self, name: str, operand: str, kernel: Kernel) -> XSubgraph:
         node = self.graph.by_name[name]
-        download = f"{name}_download_{kernel.id}"
-        self.add(XOp(download, "download", {"input": (operand,)}, {"device": text("DPU")}, _tensor(node, download)))
+        download = self.free_name(f"{name}_download_{kernel.id}")
+        self.add(XOp(download, "download", {"input": (operand,)}, {"device": text("DPU")}, tensor_of(node, download)))
         self.source[name] = download
         return XSubgraph(f"subgraph_{download}", (download,), _no_work())
 
@@ -235,24 +191,18 @@ class _Writer:
 
     def to_float(self, name: str) -> str:
         """A fix2float for an int8 tensor that a float operator or the user reads."""
-        node = self.graph.by_name[name]
-        made = f"{name}_fix2float"
-        if all(op.name != made for op in self.ops):
-            tensor = XTensor(made, node.shape, "FLOAT", 32)
-            self.add(XOp(made, "fix2float", {"input": (self.source[name],)},
-                         {**_fix_attrs(node, ROUND_ACTIVATION), "device": text("CPU")}, tensor))
-        return made
+        if name not in self.floats:
+            node, made = self.graph.by_name[name], self.free_name(f"{name}_fix2float")
+            attrs = {**fix_attrs(node, ROUND_ACTIVATION), "device": text("CPU")}
+            dims = tensor_of(node, made).dims
+            self.floats[name] = self.add(XOp(made, "fix2float", {"input": (self.source[name],)}, attrs,
+                                             XTensor(made, dims, "FLOAT", 32)))
+        return self.floats[name]
 
     def cpu_kernel(self, kernel: Kernel) -> None:
         first = len(self.ops)
         for node in self.compiled.nodes(kernel):
-            operands = []
-            for operand in self.graph.operands(node):
-                if operand.data is not None and operand.name not in self.source:
-                    self.source[operand.name] = self.constant(operand, None)
-                crossing = operand.fix is not None and node.fix is None
-                operands.append(self.to_float(operand.name) if crossing else self.source[operand.name])
-            self.source[node.name] = self.operator(node, "CPU", operands, None, None)
+            self.source[node.name] = self.cpu_operator(node)
         names = tuple(op.name for op in self.ops[first:])
         self.children.append(XSubgraph(f"subgraph_{kernel.name}", names, _cpu_attrs()))
 

@@ -15,7 +15,8 @@ from dpuedge import fixed
 from dpuflow.errors import GraphError, UnsupportedOp
 from dpuflow.formats.checks import MALFORMED, checked_axis, checked_pairs, checked_position
 from dpuflow.formats.graphdef import TFGraph, TFNode
-from dpuflow.formats.tf_import import conv_attrs, mean_attrs, needed_nodes, pool_attrs, reshape_attrs
+from dpuflow.formats.tf_import import needed_nodes
+from dpuflow.formats.tf_operators import conv_attrs, mean_attrs, pool_attrs, reshape_attrs
 from dpuflow.formats.tf_values import TShape
 from dpuflow.ir.graph import Array, Fix, Graph, Node, Shape, const
 from dpuflow.ir.verify import output_shape, verify
@@ -118,7 +119,8 @@ def _pads(node: TFNode, value: Array) -> PadAttrs:
 
 
 def _concat(node: TFNode, operands: list[Node]) -> ConcatAttrs:
-    return ConcatAttrs(checked_axis(int(node.tensor("axis")), len(operands[0].shape), f"node '{node.name}' ({node.op})"))
+    where = f"node '{node.name}' ({node.op})"
+    return ConcatAttrs(checked_axis(int(node.tensor("axis")), len(operands[0].shape), where))
 
 
 Converter = Callable[[_Importer, TFNode], None]

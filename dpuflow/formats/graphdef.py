@@ -13,6 +13,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+import numpy as np
+
 from dpuflow.artifact import atomic_path
 from dpuflow.errors import FormatError, GraphError
 from dpuflow.formats import tf_values
@@ -77,6 +79,7 @@ def new_node(name: str, op: str, inputs: Iterable[str] = (), **attrs: Any) -> TF
 
 def const_node(name: str, data: Array) -> TFNode:
     """A Const node."""
+    data = np.asarray(data)
     return new_node(name, "Const", dtype=tf_values.dtype_of(data), value=data)
 
 

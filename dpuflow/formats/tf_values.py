@@ -39,6 +39,9 @@ _NUMPY: dict[int, tuple[type[np.generic], str]] = {
     9: (np.int64, "int64_val"), 10: (np.bool_, "bool_val"), 17: (np.uint16, "int_val"),
     19: (np.float16, "half_val"), 22: (np.uint32, "uint32_val"), 23: (np.uint64, "uint64_val"),
 }
+# What the field of single values may hold: half precision is stored as 16 bits in a wider integer.
+_RANGES = {number: np.iinfo(np.uint16 if kind is np.float16 else kind) for number, (kind, _) in _NUMPY.items()
+           if np.dtype(kind).kind in "iu" or kind is np.float16}
 _NUMBER = {np.dtype(kind): number for number, (kind, _) in _NUMPY.items()}
 
 
@@ -82,10 +85,11 @@ def _content(message: Any, dtype: np.dtype[Any], count: int, shape: tuple[int, .
     stored = getattr(message, _NUMPY[message.dtype][1])
     if len(stored) > count:
         raise GraphError("a tensor holds more values than its shape", got=len(stored), expected=count)
-    values = np.array(stored, np.uint16).view(np.float16) if message.dtype == HALF.number else np.array(stored)
-    if len(values) == 0:
-        values = np.zeros(1, dtype)
-    values = values.astype(dtype)
+    values = np.array(stored) if len(stored) else np.zeros(1, dtype)
+    allowed = _RANGES.get(message.dtype)
+    if len(stored) and allowed and not allowed.min <= values.min() <= values.max() <= allowed.max:
+        raise GraphError("a malformed tensor: a value outside its type", got=f"{values.min()}..{values.max()}")
+    values = values.astype(np.uint16).view(np.float16) if len(stored) and dtype == np.float16 else values.astype(dtype)
     if len(values) == 1:  # one value for all: no memory for a claim of any size
         return np.broadcast_to(values, (count,))
     # The last value stands for all that follow (TensorProto's compressed form).

@@ -104,7 +104,7 @@ def _decode(message: Any) -> XValue:
     if name == "bytes_vec":
         return XValue(name, tuple(item.value for item in value.value))
     if name.startswith("map_"):
-        return XValue(name, {key: _map_item(name, item) for key, item in sorted(value.value.items())})
+        return XValue(name, {key: _map_item(name, value.value[key]) for key in sorted(value.value)})
     if name.endswith("_vec"):
         return XValue(name, tuple(value.value))
     return XValue(name, value)
@@ -121,11 +121,13 @@ def _encode(value: XValue, message: Any) -> None:
     if value.kind == "none":
         return
     if value.kind == "bytes":
+        message.bytes_value.SetInParent()
         message.bytes_value.value = value.value
     elif value.kind.startswith("map_"):
         getattr(message, name).SetInParent()
         _encode_map(value, getattr(message, name).value)
     elif value.kind == "bytes_vec":
+        message.bytes_vec_value.SetInParent()
         for item in value.value:
             message.bytes_vec_value.value.add(value=item)
     elif value.kind.endswith("_vec"):
@@ -140,6 +142,7 @@ def _encode_map(value: XValue, target: Any) -> None:
         if value.kind == "map_string_2_bytes":
             target[key].value = item
         elif value.kind.endswith("_vec"):
+            target[key].SetInParent()
             target[key].value.extend(item)
         else:
             target[key] = item
@@ -158,6 +161,9 @@ def _tensor(message: Any) -> XTensor:
 
 def _op(message: Any) -> XOp:
     args = {arg.arg_name: tuple(arg.arg_ops) for arg in message.args}
+    if len(args) != len(message.args):
+        raise GraphError("two arguments of an operator have the same name", where=f"operator '{message.op_name}'",
+                         got=", ".join(arg.arg_name for arg in message.args))
     return XOp(message.op_name, message.op_type, args, _attrs(message.op_attr), _tensor(message.output_tensor))
 
 
@@ -177,7 +183,19 @@ def check(graph: XGraph, where: object) -> XGraph:
                 raise GraphError(f"operator '{op.name}' reads one that does not stand before it", where=where,
                                  got=operand, remedy="the operators must be in topological order")
         seen.add(op.name)
+    if graph.root is not None:
+        _check_subgraph(graph.root, seen, where)
     return graph
+
+
+def _check_subgraph(subgraph: XSubgraph, operators: set[str], where: object) -> None:
+    if subgraph.ops and subgraph.children:
+        raise GraphError(f"subgraph '{subgraph.name}' has operators and children", where=where)
+    for name in subgraph.ops:
+        if name not in operators:
+            raise GraphError(f"subgraph '{subgraph.name}' holds an operator that is not there", where=where, got=name)
+    for child in subgraph.children:
+        _check_subgraph(child, operators, where)
 
 
 def parse_xmodel(data: bytes, where: object = "xmodel") -> XGraph:

@@ -11,18 +11,26 @@ from typing import Any
 import numpy as np
 
 from dpuflow.errors import GraphError, UnsupportedOp
+from dpuflow.formats.checks import MALFORMED, checked_axis, checked_pairs
 from dpuflow.formats.xir import XGraph, XOp
-from dpuflow.ir.graph import Array, Fix, Graph, Node, const
+from dpuflow.formats.xir_operands import (
+    constant_array,
+    fix_of,
+    padding_of,
+    pair_of,
+    parameter_blobs,
+    stated_fix,
+    where_of,
+)
+from dpuflow.ir.graph import Array, Graph, Node, const
 from dpuflow.ir.verify import output_shape, verify
-from dpuflow.ops.base import Padding, same_padding
-from dpuflow.ops.conv import ConvAttrs
+from dpuflow.ops.activation import LeakyAttrs
+from dpuflow.ops.conv import ConvAttrs, DenseAttrs
 from dpuflow.ops.elementwise import EltwiseAttrs
 from dpuflow.ops.movement import ConcatAttrs, PadAttrs, ReshapeAttrs
-from dpuflow.ops.pool import PoolAttrs
+from dpuflow.ops.pool import MeanAttrs, PoolAttrs
 
 _NONLINEAR = {"": "none", "NONE": "none", "RELU": "relu", "RELU6": "relu6", "LEAKYRELU": "leaky_relu"}
-_NUMPY = {("XINT", 8): np.int8, ("INT", 8): np.int8, ("FLOAT", 32): np.float32, ("INT", 32): np.int32,
-          ("FLOAT", 64): np.float64, ("INT", 64): np.int64}
 
 
 class _Importer:
@@ -30,7 +38,7 @@ class _Importer:
         self.graph = graph
         self.nodes: dict[str, Node] = {}
         self.alias: dict[str, str] = {}
-        self.blobs = _parameter_blobs(graph)
+        self.blobs = parameter_blobs(graph)
 
     def operand(self, op: XOp, arg: str) -> Node | None:
         names = op.args.get(arg, ())
@@ -39,7 +47,7 @@ class _Importer:
     def required(self, op: XOp, arg: str) -> Node:
         node = self.operand(op, arg)
         if node is None:
-            raise GraphError(f"the operand '{arg}' is missing", where=_where(op))
+            raise GraphError(f"the operand '{arg}' is missing", where=where_of(op))
         return node
 
     def inputs(self, op: XOp) -> list[Node]:
@@ -47,116 +55,45 @@ class _Importer:
 
     def emit(self, op: XOp, kind: str, operands: Iterable[Node], attrs: Any = None) -> None:
         operands = tuple(operands)
-        made = Node(op.name, kind, tuple(operand.name for operand in operands), fix=_fix(op),
+        made = Node(op.name, kind, tuple(operand.name for operand in operands), fix=fix_of(op),
                     label=str(op.get("dpuflow_layer", "")))
         if attrs is not None:
             made = made.replace(attrs=attrs)
         shape = output_shape(made, {operand.name: operand.shape for operand in operands})
         if shape != op.tensor.dims:
-            raise GraphError("recorded output shape and operator differ", where=_where(op), expected=shape,
+            raise GraphError("recorded output shape and operator differ", where=where_of(op), expected=shape,
                              got=op.tensor.dims)
         self.nodes[op.name] = made.replace(shape=shape)
 
 
-def _where(op: XOp) -> str:
-    return f"operator '{op.name}' ({op.type})"
-
-
-def _fix(op: XOp) -> Fix | None:
-    if op.tensor.data_type not in ("XINT", "XUINT"):
-        return None
-    if "fix_point" not in op.tensor.attrs:
-        raise GraphError("a fixed-point tensor without fix_point", where=_where(op))
-    pos = op.tensor.attrs["fix_point"].value
-    if not isinstance(pos, int) or not -64 <= pos <= 64 or not 2 <= op.tensor.bits <= 16:
-        raise GraphError("impossible position or width", where=_where(op), got=f"{pos}, {op.tensor.bits} bits")
-    return Fix(pos, op.tensor.bits)
-
-
-def _parameter_blobs(graph: XGraph) -> dict[str, Mapping[str, bytes]]:
-    """For every operator of a DPU subgraph that subgraph's parameter registers."""
-    blobs: dict[str, Mapping[str, bytes]] = {}
-    for subgraph in graph.dpu_subgraphs:
-        registers = subgraph.get("reg_id_to_parameter_value", {})
-        for leaf in subgraph.leaves():
-            blobs.update(dict.fromkeys(leaf.ops, registers))
-    return blobs
-
-
-def _pair(op: XOp, key: str, default: tuple[int, ...] | None = None) -> tuple[int, int]:
-    """A {W, H} list as (height, width)."""
-    value = op.get(key, default)
-    if not isinstance(value, tuple) or len(value) != 2 or min(value) < 1:
-        raise GraphError(f"malformed attribute '{key}'", where=_where(op), got=value, expected="[width, height]")
-    return int(value[1]), int(value[0])
-
-
-def _padding(op: XOp, x: Node, kernel: tuple[int, int], stride: tuple[int, int],
-             dilation: tuple[int, int] = (1, 1)) -> Padding:
-    mode = op.get("pad_mode", "FLOOR")
-    if mode == "SAME":
-        return same_padding((x.shape[1], x.shape[2]), kernel, stride, dilation)
-    if mode == "VALID":
-        return Padding()
-    left, right, top, bottom = op.get("pad") or (0, 0, 0, 0)
-    if mode == "CEIL":
-        bottom += _ceil_extra(x.shape[1] + top + bottom, kernel[0], stride[0], dilation[0])
-        right += _ceil_extra(x.shape[2] + left + right, kernel[1], stride[1], dilation[1])
-    return Padding(top, bottom, left, right)
-
-
-def _ceil_extra(size: int, kernel: int, stride: int, dilation: int) -> int:
-    return -(size - (kernel - 1) * dilation - 1) % stride
-
-
 def _data(importer: _Importer, op: XOp) -> None:
-    if not op.tensor.dims:
-        raise GraphError("an input without a shape", where=_where(op))
-    importer.nodes[op.name] = Node(op.name, "input", shape=(1, *op.tensor.dims[1:]), fix=_fix(op))
-
-
-def constant_bytes(op: XOp, blobs: Mapping[str, Mapping[str, bytes]], size: int) -> bytes:
-    """A constant's payload: its own data, or its place in the subgraph's parameter register."""
-    own = op.get("data", b"")
-    if own:
-        return bytes(own)
-    attrs = op.tensor.attrs
-    if "ddr_addr" not in attrs or "reg_id" not in attrs:
-        raise GraphError("a constant without data and without an address", where=_where(op))
-    register = f"REG_{attrs['reg_id'].value}"
-    blob = blobs.get(op.name, {}).get(register)
-    start = attrs["ddr_addr"].value
-    if blob is None or not 0 <= start <= len(blob) - size:
-        raise GraphError("a constant lies outside its parameter register", where=_where(op), got=f"{register}+{start}",
-                         expected=f"{size} bytes within {len(blob) if blob is not None else 0}")
-    return bytes(blob[start:start + size])
+    if not op.tensor.dims or min(op.tensor.dims) < 1:
+        raise GraphError("an input without a static shape", where=where_of(op), got=op.tensor.dims)
+    importer.nodes[op.name] = Node(op.name, "input", shape=(1, *op.tensor.dims[1:]), fix=fix_of(op))
 
 
 def _const(importer: _Importer, op: XOp) -> None:
-    dtype = _NUMPY.get((op.tensor.data_type, op.tensor.bits))
-    if dtype is None:
-        raise UnsupportedOp("a constant of an unsupported type", where=_where(op),
-                            got=f"{op.tensor.data_type}{op.tensor.bits}")
-    count = int(np.prod(op.tensor.dims, dtype=np.int64))
-    size = count * np.dtype(dtype).itemsize
-    data = constant_bytes(op, importer.blobs, size)
-    if len(data) != size:
-        raise GraphError("a constant's data do not fit its shape", where=_where(op), expected=f"{size} bytes",
-                         got=f"{len(data)} bytes")
-    array = np.frombuffer(data, np.dtype(dtype).newbyteorder("<")).astype(dtype).reshape(op.tensor.dims)
-    importer.nodes[op.name] = const(op.name, array, _fix(op))
+    importer.nodes[op.name] = const(op.name, constant_array(op, importer.blobs), fix_of(op))
 
 
 def _alias(importer: _Importer, op: XOp) -> None:
-    importer.alias[op.name] = importer.required(op, "input").name
+    """A copy between memories, or the way out to float: the same values under another name."""
+    source = importer.required(op, "input")
+    stated = fix_of(op) if op.type != "fix2float" else stated_fix(op)
+    if op.tensor.dims != source.shape or (stated is not None and stated != source.fix):
+        raise GraphError("a copy changes its tensor", where=where_of(op), got=f"{op.tensor.dims} {stated}",
+                         expected=f"{source.shape} {source.fix}")
+    importer.alias[op.name] = source.name
 
 
 def _weights(importer: _Importer, op: XOp, axes: tuple[int, ...]) -> Node:
     """Weights in this library's axis order, as a constant of its own name."""
     node = importer.required(op, "weights")
     if node.data is None or node.data.ndim != len(axes):
-        raise GraphError("the weights are not a 4-D constant", where=_where(op), got=node.shape)
+        raise GraphError("the weights are not a 4-D constant", where=where_of(op), got=node.shape)
     name = f"{node.name}/hwio"
+    while name in importer.graph.by_name:  # a name of the file itself
+        name += "_"
     if name not in importer.nodes:
         importer.nodes[name] = const(name, np.ascontiguousarray(node.data.transpose(axes)), node.fix)
     return importer.nodes[name]
@@ -165,7 +102,7 @@ def _weights(importer: _Importer, op: XOp, axes: tuple[int, ...]) -> Node:
 def _nonlinear(op: XOp) -> str:
     name = op.get("nonlinear", "NONE")
     if name not in _NONLINEAR:
-        raise UnsupportedOp("unsupported nonlinearity", where=_where(op), got=name,
+        raise UnsupportedOp("unsupported nonlinearity", where=where_of(op), got=name,
                             expected=", ".join(sorted(filter(None, _NONLINEAR))))
     return _NONLINEAR[name]
 
@@ -173,30 +110,65 @@ def _nonlinear(op: XOp) -> str:
 def _conv(kind: str, axes: tuple[int, ...]) -> Converter:
     def convert(importer: _Importer, op: XOp) -> None:
         x, weights = importer.required(op, "input"), _weights(importer, op, axes)
-        kernel, stride = (weights.shape[0], weights.shape[1]), _pair(op, "stride")
-        dilation = _pair(op, "dilation", (1, 1))
-        if _pair(op, "kernel") != kernel:
-            raise GraphError("kernel and weights differ", where=_where(op), expected=kernel, got=_pair(op, "kernel"))
+        kernel, stride = (weights.shape[0], weights.shape[1]), pair_of(op, "stride")
+        dilation = pair_of(op, "dilation", (1, 1))
+        stated = pair_of(op, "kernel")
+        if stated != kernel:
+            raise GraphError("kernel and weights differ", where=where_of(op), expected=kernel, got=stated)
         groups = int(op.get("group", 1)) if kind == "conv2d" else 1
-        attrs = ConvAttrs(stride, _padding(op, x, kernel, stride, dilation), dilation, groups, _nonlinear(op))
+        attrs = ConvAttrs(stride, padding_of(op, x, kernel, stride, dilation), dilation, groups, _nonlinear(op))
         bias = importer.operand(op, "bias")
         importer.emit(op, kind, (x, weights, *([bias] if bias else [])), attrs)
     return convert
 
 
 def _pool(importer: _Importer, op: XOp) -> None:
-    x, kernel, stride = importer.required(op, "input"), _pair(op, "kernel"), _pair(op, "stride")
+    x, kernel, stride = importer.required(op, "input"), pair_of(op, "kernel"), pair_of(op, "stride")
     kinds = {"MAX": "max_pool", "AVG": "avg_pool"}
     if op.get("type") not in kinds:
-        raise UnsupportedOp("unsupported pool", where=_where(op), got=op.get("type"), expected="MAX or AVG")
-    importer.emit(op, kinds[op.get("type")], (x,), PoolAttrs(kernel, stride, _padding(op, x, kernel, stride)))
+        raise UnsupportedOp("unsupported pool", where=where_of(op), got=op.get("type"), expected="MAX or AVG")
+    importer.emit(op, kinds[op.get("type")], (x,), PoolAttrs(kernel, stride, padding_of(op, x, kernel, stride)))
+
+
+def _float_pool(kind: str) -> Converter:
+    def convert(importer: _Importer, op: XOp) -> None:
+        x, kernel, stride = importer.required(op, "input"), pair_of(op, "kernel"), pair_of(op, "stride")
+        padding = padding_of(op, x, kernel, stride)
+        if op.get("global", False) or (kind == "avg_pool" and any(padding) and op.get("count_include_pad", True)):
+            raise UnsupportedOp("unsupported form of a pool", where=where_of(op), got="global or count_include_pad",
+                                expected="a kernel of its own; padding not counted")
+        importer.emit(op, kind, (x,), PoolAttrs(kernel, stride, padding))
+    return convert
+
+
+def _float_eltwise(kind: str) -> Converter:
+    def convert(importer: _Importer, op: XOp) -> None:
+        importer.emit(op, kind, importer.inputs(op), EltwiseAttrs())
+    return convert
+
+
+def _matmul(importer: _Importer, op: XOp) -> None:
+    if op.get("transpose_a", False) or op.get("transpose_b", False):
+        raise UnsupportedOp("a transposed matmul", where=where_of(op), expected="weights as (in, out)")
+    bias = importer.operand(op, "bias")
+    importer.emit(op, "dense", (*importer.inputs(op), *([bias] if bias else [])), DenseAttrs())
+
+
+def _mean(importer: _Importer, op: XOp) -> None:
+    if sorted(op.get("axis", ())) != [1, 2]:
+        raise UnsupportedOp("a mean over other axes than height and width", where=where_of(op), got=op.get("axis"))
+    importer.emit(op, "mean", (importer.required(op, "input"),), MeanAttrs(bool(op.get("keep_dims", False))))
+
+
+def _leaky(importer: _Importer, op: XOp) -> None:
+    importer.emit(op, "leaky_relu", (importer.required(op, "input"),), LeakyAttrs(float(op.get("alpha"))))
 
 
 def _eltwise(importer: _Importer, op: XOp) -> None:
     kinds = {"ADD": "add", "MUL": "mul"}
     kind = op.get("type", "ADD")
     if kind not in kinds:
-        raise UnsupportedOp("unsupported eltwise type", where=_where(op), got=kind, expected="ADD or MUL")
+        raise UnsupportedOp("unsupported eltwise type", where=where_of(op), got=kind, expected="ADD or MUL")
     importer.emit(op, kinds[kind], importer.inputs(op), EltwiseAttrs(_nonlinear(op)))
 
 
@@ -205,14 +177,15 @@ def _reshape(importer: _Importer, op: XOp) -> None:
 
 
 def _concat(importer: _Importer, op: XOp) -> None:
-    importer.emit(op, "concat", importer.inputs(op), ConcatAttrs(int(op.get("axis", -1)) % len(op.tensor.dims)))
+    axis = checked_axis(int(op.get("axis", -1)), len(op.tensor.dims), where_of(op))
+    importer.emit(op, "concat", importer.inputs(op), ConcatAttrs(axis))
 
 
 def _pad(importer: _Importer, op: XOp) -> None:
     values = op.get("paddings", ())
     if op.get("mode", "CONSTANT") != "CONSTANT" or any(op.get("constant_values") or ()):
-        raise UnsupportedOp("only constant padding with zeros is supported", where=_where(op), got=op.get("mode"))
-    pads = tuple((values[at], values[at + 1]) for at in range(0, len(values), 2))
+        raise UnsupportedOp("only constant padding with zeros is supported", where=where_of(op), got=op.get("mode"))
+    pads = checked_pairs(((values[at], values[at + 1]) for at in range(0, len(values), 2)), where_of(op))
     importer.emit(op, "pad", (importer.required(op, "input"),), PadAttrs(pads))
 
 
@@ -220,6 +193,13 @@ def _unary(kind: str) -> Converter:
     def convert(importer: _Importer, op: XOp) -> None:
         importer.emit(op, kind, (importer.required(op, "input"),))
     return convert
+
+
+def _softmax(importer: _Importer, op: XOp) -> None:
+    x = importer.required(op, "input")
+    if checked_axis(int(op.get("axis", -1)), len(x.shape), where_of(op)) != len(x.shape) - 1:
+        raise UnsupportedOp("a softmax over another axis than the last", where=where_of(op), got=op.get("axis"))
+    importer.emit(op, "softmax", (x,))
 
 
 Converter = Callable[[_Importer, XOp], None]
@@ -232,7 +212,7 @@ CONVERTERS: Mapping[str, Converter] = {
     "upload": _alias,
     "download": _alias,
     "identity": _unary("identity"),
-    "fix2float": _unary("identity"),
+    "fix2float": _alias,
     "float2fix": _unary("float2fix"),
     "conv2d-fix": _conv("conv2d", (1, 2, 3, 0)),
     "depthwise-conv2d-fix": _conv("depthwise_conv2d", (1, 2, 3, 0)),
@@ -242,7 +222,22 @@ CONVERTERS: Mapping[str, Converter] = {
     "reshape-fix": _reshape,
     "pad-fix": _pad,
     "hard-sigmoid-fix": _unary("hard_sigmoid"),
-    "softmax": _unary("softmax"),
+    "conv2d": _conv("conv2d", (1, 2, 3, 0)),
+    "depthwise-conv2d": _conv("depthwise_conv2d", (1, 2, 3, 0)),
+    "matmul": _matmul,
+    "maxpool2d": _float_pool("max_pool"),
+    "avgpool2d": _float_pool("avg_pool"),
+    "reduction_mean": _mean,
+    "add": _float_eltwise("add"),
+    "mul": _float_eltwise("mul"),
+    "concat": _concat,
+    "reshape": _reshape,
+    "pad": _pad,
+    "relu": _unary("relu"),
+    "relu6": _unary("relu6"),
+    "leaky-relu": _leaky,
+    "hard-sigmoid": _unary("hard_sigmoid"),
+    "softmax": _softmax,
 }
 
 
@@ -263,8 +258,8 @@ def import_xir(graph: XGraph) -> Graph:
                                 remedy="a custom operator runs on the CPU and must be supplied as a function")
         try:
             CONVERTERS[op.type](importer, op)
-        except (KeyError, ValueError, TypeError, IndexError) as error:
-            raise GraphError(f"malformed operator ({error})", where=_where(op)) from None
+        except MALFORMED as error:
+            raise GraphError(f"malformed operator ({error})", where=where_of(op)) from error
     outputs = tuple(importer.alias.get(name, name) for name in _outputs(graph))
     return verify(_pruned(Graph(graph.name, tuple(importer.nodes.values()), outputs)))
 
@@ -280,5 +275,8 @@ def parameter_arrays(graph: XGraph) -> dict[str, Array]:
     importer = _Importer(graph)
     for op in graph.ops:
         if op.type in ("const", "const-fix"):
-            _const(importer, op)
+            try:
+                _const(importer, op)
+            except MALFORMED as error:
+                raise GraphError(f"malformed operator ({error})", where=where_of(op)) from error
     return {name: node.data for name, node in importer.nodes.items() if node.data is not None}

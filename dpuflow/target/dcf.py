@@ -7,7 +7,7 @@ fingerprint is inferred from them.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -71,11 +71,31 @@ def _fingerprint(dpu: Any, where: object) -> int:
     return code
 
 
-def _check_text(facts: Mapping[str, str], core: Core, where: object) -> None:
-    arch = facts.get("Arch of DPU", core.arch)
-    if arch != core.arch:
-        raise FormatError("the file contradicts itself", where=where, expected=f"{core.arch} by its numbers",
-                          got=f"{arch} in its text", remedy="make it again from the hardware hand-off file")
+_SWITCH = {"enabled": True, "disabled": False}
+_RAM_USAGE = {"low": 2, "high": 3}  # image bank groups (targets specification, section 4)
+
+
+def _claims(facts: Mapping[str, str], core: Core, hp_port_bits: int) -> Iterator[tuple[str, object, object]]:
+    """What the text says and what the numbers say; a text that is not understood claims nothing."""
+    yield "Arch of DPU", facts.get("Arch of DPU", core.arch), core.arch
+    switches = (("Channel Augmentation", core.channel_augmentation > 0), ("AveragePool", core.average_pool),
+                ("DepthWiseConv", core.dwconv_pixel_parallel > 0))
+    for key, number in switches:
+        yield key, _SWITCH.get(facts.get(key, "").lower(), number), number
+    groups = core.image_bank_groups
+    yield "image bank groups (RAM Usage)", _RAM_USAGE.get(facts.get("RAM Usage", "").lower(), groups), groups
+    leaky = "leaky_relu" in core.conv_nonlinears
+    yield "leaky ReLU", "leaky" in facts["ReLU Type"].lower() if "ReLU Type" in facts else leaky, leaky
+    width = "M-AXI HP Data Width (DPU)"
+    yield width, facts.get(width, str(hp_port_bits)), str(hp_port_bits)
+
+
+def _check_text(facts: Mapping[str, str], core: Core, hp_port_bits: int, where: object) -> None:
+    for what, in_text, by_numbers in _claims(facts, core, hp_port_bits):
+        if in_text != by_numbers:
+            raise FormatError("the file contradicts itself", where=where, got=f"{in_text} in its text",
+                              expected=f"{what} {by_numbers} by its numbers",
+                              remedy="make it again from the hardware hand-off file")
 
 
 def _bounded(value: int, allowed: tuple[int, ...] | range, what: str, where: object) -> int:
@@ -104,7 +124,7 @@ def parse_dcf(data: bytes, where: object = "dcf") -> Core:
         raise FormatError("the file describes no DPU", where=where, expected="a DNNDK configuration file (.dcf)")
     core = decode_fingerprint(_fingerprint(dpu, where), Path(str(where)).stem)
     facts = text_facts(dpu.text.text.decode("utf-8", "replace"))
-    _check_text(facts, core, where)
+    _check_text(facts, core, dpu.core.hp_port_bits, where)
     description = "; ".join(f"{key}: {value}" for key, value in facts.items())
     return dataclasses.replace(
         core, board=Path(str(where)).stem, average_pool_kernel=_average_kernels(dpu.engines.pool, core, where),

@@ -60,7 +60,7 @@ def limit_conv_stride(work: ConvWork, core: Core) -> Verdict:
 
 
 def limit_dilation(work: ConvWork, core: Core) -> Verdict:
-    """Dilation (1 for a plain convolution) times input channels must not exceed 256 times the input channel parallelism."""
+    """Dilation (at least 1) times input channels must not exceed 256 times the input channel parallelism."""
     most = 256 * core.input_channel_parallel
     value = max(work.dilation) * work.input[2] // work.groups
     return Verdict(value <= most, f"{value}, allowed {most}")
@@ -181,8 +181,8 @@ Limit = Callable[..., Verdict]
 
 LIMITS: Mapping[type[LayerWork], tuple[Limit, ...]] = {
     ConvWork: (limit_depthwise, limit_groups, limit_conv_kernel, limit_conv_stride, limit_conv_padding,
-               limit_depthwise_padding, limit_dilation, limit_weight_depth, limit_output_channels, limit_conv_nonlinear, limit_shift_cut,
-               limit_shift_bias),
+               limit_depthwise_padding, limit_dilation, limit_weight_depth, limit_output_channels,
+               limit_conv_nonlinear, limit_shift_cut, limit_shift_bias),
     PoolWork: (limit_average_pool, limit_pool_kernel, limit_pool_stride, limit_pool_padding),
     EltwiseWork: (limit_eltwise_kind, limit_eltwise_nonlinear, limit_eltwise_shifts),
     MoveWork: (limit_move_positions,),

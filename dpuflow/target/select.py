@@ -59,7 +59,8 @@ def _number(value: object, where: object) -> int:
         return value
     text = str(value)
     if not re.fullmatch(r"(0[xX])?[0-9a-fA-F]{1,16}", text):
-        raise ConfigError("not a fingerprint", where=where, got=text[:40], expected="0x and up to 16 hexadecimal digits")
+        raise ConfigError("not a fingerprint", where=where, got=text[:40],
+                          expected="0x and up to 16 hexadecimal digits")
     return int(text, 16)
 
 

@@ -19,8 +19,8 @@ class Layers:
     def __init__(self) -> None:
         self.works: list[LayerWork] = []
 
-    def conv(self, x: Map, outputs: int, kernel: int, stride: int = 1, output: Map | None = None) -> Map:
-        size = output or (same(x[0], stride), same(x[1], stride), outputs)
+    def conv(self, x: Map, outputs: int, kernel: int, stride: int = 1) -> Map:
+        size = (same(x[0], stride), same(x[1], stride), outputs)
         self.works.append(ConvWork(f"conv{len(self.works)}", x, size, (kernel, kernel), (stride, stride), shift_bias=0))
         return size
 
@@ -72,7 +72,7 @@ def vgg16() -> list[LayerWork]:
         for _ in range(count):
             x = net.conv(x, width, 3)
         x = net.pool(x, 2, 2)
-    net.conv(x, 4096, 7, output=(1, 1, 4096))
+    net.dense(x[0] * x[1] * x[2], 4096)
     net.dense(4096, 4096)
     net.dense(4096, 1000)
     return net.works

@@ -1,0 +1,182 @@
+"""XIR operators for a network's operators: types, arguments and attributes (xmodel specification, section 4)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from dpuflow.compiler.memory import MemoryMap, dense_strides, ohwi
+from dpuflow.formats.xir import XTensor, XValue
+from dpuflow.ir.graph import Graph, Node
+from dpuflow.ops.activation import LEAKY_FACTOR, LEAKY_SHIFT
+
+ROUND_ACTIVATION, ROUND_CONSTANT = "DPU_ROUND", "STD_ROUND"
+
+
+def i32(value: int) -> XValue:
+    """An int32 attribute."""
+    return XValue("int32", int(value))
+
+
+def i32v(values: Iterable[int]) -> XValue:
+    """An int32 vector attribute."""
+    return XValue("int32_vec", tuple(int(value) for value in values))
+
+
+def text(value: str) -> XValue:
+    """A string attribute."""
+    return XValue("string", value)
+
+
+def u64(value: int) -> XValue:
+    """A uint64 attribute."""
+    return XValue("uint64", int(value))
+
+
+def _wh(pair: tuple[int, int]) -> XValue:
+    return i32v((pair[1], pair[0]))
+
+
+def _pad(padding: Any) -> XValue:
+    top, bottom, left, right = padding
+    return i32v((left, right, top, bottom))
+
+
+def fix_attrs(node: Node, rounding: str) -> dict[str, XValue]:
+    assert node.fix is not None
+    return {"fix_point": i32(node.fix.pos), "bit_width": i32(node.fix.bits), "if_signed": XValue("bool", True),
+            "round_mode": text(rounding)}
+
+
+def tensor_of(node: Node, name: str, memory: MemoryMap | None = None, rounding: str = ROUND_ACTIVATION) -> XTensor:
+    dims = ohwi(node.data).shape if node.data is not None else node.shape
+    if node.fix is None:
+        return XTensor(name, dims, "FLOAT", 32)
+    attrs = fix_attrs(node, rounding)
+    if memory is not None:
+        place_ = memory.places[node.name]
+        attrs |= {"reg_id": i32(place_.register), "ddr_addr": i32(place_.offset), "location": i32(1)}
+        if node.data is None:
+            attrs["stride"] = i32v(dense_strides(dims))
+    return XTensor(name, dims, "XINT", node.fix.bits, attrs)
+
+
+def _window_attrs(node: Node, graph: Graph) -> dict[str, XValue]:
+    weights = graph.by_name[node.inputs[1]]
+    attrs = {
+        "kernel": _wh((weights.shape[0], weights.shape[1])), "stride": _wh(node.attrs.stride),
+        "dilation": _wh(node.attrs.dilation), "pad": _pad(node.attrs.padding), "pad_mode": text("FLOOR"),
+    }
+    return attrs if node.op == "depthwise_conv2d" else {**attrs, "group": i32(node.attrs.groups)}
+
+
+def _conv_attrs(node: Node, graph: Graph) -> dict[str, XValue]:
+    nonlinear = {"leaky_relu": "LEAKYRELU"}.get(node.attrs.nonlinear, node.attrs.nonlinear.upper())
+    return {**_window_attrs(node, graph), "nonlinear": text(nonlinear), "hsigmoid_in": i32(-128),
+            "shift_hsigmoid": i32(-128), "shift_hswish": i32(-128)}
+
+
+def _pool_attrs(node: Node, graph: Graph) -> dict[str, XValue]:
+    return {"kernel": _wh(node.attrs.kernel), "stride": _wh(node.attrs.stride), "pad": _pad(node.attrs.padding),
+            "type": text("MAX" if node.op == "max_pool" else "AVG")}
+
+
+def _float_pool_attrs(node: Node, graph: Graph) -> dict[str, XValue]:
+    attrs = {"kernel": _wh(node.attrs.kernel), "stride": _wh(node.attrs.stride), "pad": _pad(node.attrs.padding),
+             "pad_mode": text("FLOOR"), "global": XValue("bool", False)}
+    if node.op == "max_pool":
+        return attrs
+    return {**attrs, "count_include_pad": XValue("bool", False), "count_include_invalid": XValue("bool", False)}
+
+
+def _eltwise_attrs(node: Node, graph: Graph) -> dict[str, XValue]:
+    return {"type": text(node.op.upper()), "nonlinear": text(node.attrs.nonlinear.upper())}
+
+
+def _shape_attrs(node: Node, graph: Graph) -> dict[str, XValue]:
+    return {"shape": i32v(node.shape)}
+
+
+def _axis_attrs(node: Node, graph: Graph) -> dict[str, XValue]:
+    return {"axis": i32(getattr(node.attrs, "axis", len(node.shape) - 1))}
+
+
+def _pads_attrs(node: Node, graph: Graph) -> dict[str, XValue]:
+    return {"paddings": i32v(pad for pair in node.attrs.pads for pad in pair), "mode": text("CONSTANT")}
+
+
+def _mean_attrs(node: Node, graph: Graph) -> dict[str, XValue]:
+    return {"axis": i32v((1, 2)), "keep_dims": XValue("bool", node.attrs.keep_dims)}
+
+
+def _matmul_attrs(node: Node, graph: Graph) -> dict[str, XValue]:
+    return {"transpose_a": XValue("bool", False), "transpose_b": XValue("bool", False)}
+
+
+def _leaky_attrs(node: Node, graph: Graph) -> dict[str, XValue]:
+    slope = LEAKY_FACTOR / (1 << LEAKY_SHIFT) if node.fix else node.attrs.alpha
+    return {"alpha": XValue("float", slope)}
+
+
+def _no_attrs(node: Node, graph: Graph) -> dict[str, XValue]:
+    return {}
+
+
+@dataclass(frozen=True)
+class OpForm:
+    """An XIR operator: type, names of its arguments and how many operands the first takes (0: all)."""
+
+    type: str
+    attrs: Callable[[Node, Graph], dict[str, XValue]] = _no_attrs
+    arguments: tuple[str, ...] = ("input",)
+    first_takes: int = 0
+
+    def args(self, operands: list[str]) -> dict[str, tuple[str, ...]]:
+        """Operands by argument name."""
+        count = self.first_takes or len(operands)
+        rest = zip(self.arguments[1:], operands[count:], strict=False)
+        return {self.arguments[0]: tuple(operands[:count]), **{name: (operand,) for name, operand in rest}}
+
+
+_WEIGHTED = ("input", "weights", "bias")
+# Fixed-point operators of the DPU.
+DPU_FORMS: Mapping[str, OpForm] = {
+    "conv2d": OpForm("conv2d-fix", _conv_attrs, _WEIGHTED, 1),
+    "depthwise_conv2d": OpForm("depthwise-conv2d-fix", _conv_attrs, _WEIGHTED, 1),
+    "max_pool": OpForm("pool-fix", _pool_attrs),
+    "avg_pool": OpForm("pool-fix", _pool_attrs),
+    "add": OpForm("eltwise-fix", _eltwise_attrs),
+    "mul": OpForm("eltwise-fix", _eltwise_attrs),
+    "reshape": OpForm("reshape-fix", _shape_attrs),
+    "concat": OpForm("concat-fix", _axis_attrs),
+}
+# Fixed-point operators that the CPU computes.
+CPU_FORMS: Mapping[str, OpForm] = {
+    **DPU_FORMS,
+    "hard_sigmoid": OpForm("hard-sigmoid-fix"),
+    "pad": OpForm("pad-fix", _pads_attrs),
+    "float2fix": OpForm("float2fix", lambda node, graph: fix_attrs(node, ROUND_ACTIVATION)),
+}
+# Float operators. Those of EXACT_IN_FLOAT also serve between fix2float and float2fix: their float32
+# results are exact for 8-bit operands, so the one rounding is that of the fixed-point rule.
+FLOAT_FORMS: Mapping[str, OpForm] = {
+    "conv2d": OpForm("conv2d", _window_attrs, _WEIGHTED, 1),
+    "depthwise_conv2d": OpForm("depthwise-conv2d", _window_attrs, _WEIGHTED, 1),
+    "dense": OpForm("matmul", _matmul_attrs, ("input", "bias"), 2),
+    "max_pool": OpForm("maxpool2d", _float_pool_attrs),
+    "avg_pool": OpForm("avgpool2d", _float_pool_attrs),
+    "mean": OpForm("reduction_mean", _mean_attrs),
+    "add": OpForm("add"),
+    "mul": OpForm("mul"),
+    "reshape": OpForm("reshape", _shape_attrs),
+    "concat": OpForm("concat", _axis_attrs),
+    "pad": OpForm("pad", _pads_attrs),
+    "relu": OpForm("relu"),
+    "relu6": OpForm("relu6"),
+    "leaky_relu": OpForm("leaky-relu", _leaky_attrs),
+    "hard_sigmoid": OpForm("hard-sigmoid"),
+    "identity": OpForm("identity"),
+    "softmax": OpForm("softmax", _axis_attrs),
+}
+EXACT_IN_FLOAT = ("relu", "relu6", "leaky_relu", "identity")
