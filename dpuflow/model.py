@@ -37,11 +37,19 @@ XMODEL = "compiled xmodel"
 def model_from_tf(tf: TFGraph, name: str, shapes: Mapping[str, Shape] | None = None) -> Model:
     """A GraphDef as a model: float, with FixNeurons, or a deploy graph."""
     if is_deploy(tf):
-        return Model(tf.source, DEPLOY_GRAPH, import_deploy(tf, name), True, tf)
-    graph = import_tf(tf, [node.name for node in tf.sinks], shapes, name)
+        return Model(tf.source, DEPLOY_GRAPH, _whole(import_deploy(tf, name), tf.source), True, tf)
+    graph = _whole(import_tf(tf, [node.name for node in tf.sinks], shapes, name), tf.source)
     if any(node.op == "fix" for node in graph.nodes):
         return Model(tf.source, EVALUATION_GRAPH, lower(graph), True, tf)
     return Model(tf.source, FLOAT_GRAPH, graph, False, tf)
+
+
+def _whole(graph: Graph, where: object) -> Graph:
+    """The graph, if it computes anything from anything."""
+    if not graph.inputs or not graph.outputs:
+        raise GraphError("the network has no " + ("output" if graph.inputs else "input"), where=where,
+                         expected="at least one input and one computed output")
+    return graph
 
 
 def _parse_pb(data: bytes, path: Path) -> Model:
@@ -50,7 +58,7 @@ def _parse_pb(data: bytes, path: Path) -> Model:
 
 def _parse_xmodel(data: bytes, path: Path) -> Model:
     xir = parse_xmodel(data, path)
-    return Model(str(path), XMODEL, import_xir(xir), True, xir=xir)
+    return Model(str(path), XMODEL, _whole(import_xir(xir), path), True, xir=xir)
 
 
 _READERS = {".pb": _parse_pb, ".xmodel": _parse_xmodel}
@@ -69,8 +77,4 @@ def load(path: Path | str) -> Model:
                           expected=" or ".join(_READERS), got=path.suffix or "no suffix")
     data = read_bytes(path)
     assert reader is not None
-    model = reader(data, path)
-    if not model.graph.inputs or not model.graph.outputs:
-        raise GraphError("the network has no " + ("output" if model.graph.inputs else "input"), where=path,
-                         expected="at least one input and one computed output")
-    return model
+    return reader(data, path)

@@ -172,8 +172,9 @@ def _drop_unread_constants(graph: TFGraph) -> TFGraph:
         graph = graph.replace(node for node in graph.nodes if node.name not in dead)
 
 
-def _single_image(node: TFNode) -> TFNode:
-    """The Placeholder's batch becomes 1."""
+def _deployed(node: TFNode) -> TFNode:
+    """No device; the Placeholder's batch becomes 1."""
+    node = node.replace(device="")
     if node.op != "Placeholder":
         return node
     shape = node.get("shape", TShape(None))
@@ -196,4 +197,4 @@ def deploy_graph(evaluation: TFGraph, config: QuantizeConfig) -> TFGraph:
             writer.convert(match)
     graph = _drop_unread_constants(_operands_to_attributes(writer.result(), shapes))
     graph = _set_input_positions(topological(graph))
-    return graph.replace(_single_image(node) for node in graph.nodes)
+    return graph.replace(_deployed(node) for node in graph.nodes)

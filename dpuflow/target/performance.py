@@ -246,7 +246,7 @@ def _estimate_node(works: Sequence[LayerWork], core: Core, board: BoardTiming,
     moved = node_traffic(works, core)
     first = LayerEstimate(works[0].name, math.ceil(cycles), cycles / clock_mhz / 1e3, macs[0],
                           moved.loaded + moved.saved, bound, arrays[0])
-    return [first, *(LayerEstimate(work.name, 0, 0.0, macs[at], 0, bound, arrays[at])
+    return [first, *(LayerEstimate(work.name, 0, 0.0, macs[at], 0, "fused", arrays[at])
                      for at, work in enumerate(works) if at)]
 
 
