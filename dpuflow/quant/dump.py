@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from dpuedge import fixed
 
+from dpuedge import fixed
 from dpuflow.artifact import atomic_path
 from dpuflow.engines.evaluate import evaluate
 from dpuflow.errors import QuantizeError

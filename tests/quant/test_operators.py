@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
 from dpuflow.engines.evaluate import evaluate
 from dpuflow.engines.fast import FastEngine
 from dpuflow.engines.reference import ReferenceEngine
@@ -16,6 +17,8 @@ from dpuflow.passes import lower
 from dpuflow.quant.quantizer import quantize_graph
 
 from quant import small_net
+
+DATA = np.random.default_rng(0).normal(0, 1, (6, 8, 8, 2))
 
 
 class Net(FrozenBuilder):
@@ -150,7 +153,7 @@ def test_simulation_and_both_files_agree(name):
 
 def test_concat_aligns_its_inputs():
     graph = branches().graph()
-    result = quantize_graph(graph, small_net.config(graph), [{"x": np.random.default_rng(0).normal(0, 1, (6, 8, 8, 2))}])
+    result = quantize_graph(graph, small_net.config(graph), [{"x": DATA}])
     at = result.positions
     assert at["left/Relu/aquant"] == at["right/Relu6/aquant"] == at["cat/aquant"]
     assert result.evaluation.node("right/depthwise_kernel/wquant").get("mode") == 2
@@ -158,7 +161,7 @@ def test_concat_aligns_its_inputs():
 
 def test_average_pools_get_the_dpus_factor():
     graph = averages().graph()
-    result = quantize_graph(graph, small_net.config(graph), [{"x": np.random.default_rng(0).normal(0, 1, (6, 8, 8, 2))}])
+    result = quantize_graph(graph, small_net.config(graph), [{"x": DATA}])
     scale = result.evaluation.node("p1/scale_value").tensor()
     assert scale == np.float32(9 * 7 / 64)
     assert "p2/mul" not in result.evaluation.by_name  # 2 x 2: exact, and not among the early kernels
