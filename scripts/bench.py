@@ -22,13 +22,10 @@ from typing import Any
 import numpy as np
 
 from dpuflow.cli.common import add_debug, run_command
-from dpuflow.engines import open_engine
 from dpuflow.errors import DataError
-from dpuflow.ir.graph import Graph
-from dpuflow.model import load
 
 ROOT = Path(__file__).resolve().parent.parent
-THREADS = 2
+_TURN_S, _REST_S = 0.15, 0.02
 Run = Callable[[], Any]
 
 
@@ -39,87 +36,63 @@ def seconds(run: Run, repeat: int) -> float:
     return (time.perf_counter() - started) / repeat
 
 
-def paired(first: Run, second: Run, rounds: int, target_s: float = 0.15) -> dict[str, float]:
-    """Median seconds of both, and the ratio second / first pair by pair."""
-    first(), second()
-    repeat = max(1, int(target_s / max(seconds(first, 2), seconds(second, 2), 1e-6)))
-    pairs = [(seconds(first, repeat), seconds(second, repeat)) for _ in range(rounds)]
-    ratios = sorted(b / a for a, b in pairs)
+def ratios(pairs: list[tuple[float, float]]) -> dict[str, float]:
+    """Median seconds of both sides, and the ratio second / first pair by pair."""
+    quotients = sorted(b / a for a, b in pairs)
     return {"first_ms": statistics.median(a for a, _ in pairs) * 1e3,
             "second_ms": statistics.median(b for _, b in pairs) * 1e3,
-            "ratio": statistics.median(ratios), "lowest": ratios[0], "highest": ratios[-1]}
+            "ratio": statistics.median(quotients), "lowest": quotients[0], "highest": quotients[-1]}
 
 
-def onnx_qdq(graph: Graph, x: np.ndarray, folder: Path) -> Any:
-    """The same network as ONNX, quantized by ONNX Runtime (static, int8 QDQ), ready to run."""
-    import onnxruntime as ort
-    from bench_onnx import CalibrationReader, float_onnx
-    from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
-
-    source, target = folder / "float.onnx", folder / "int8.onnx"
-    name = float_onnx(graph, source)
-    quantize_static(str(source), str(target), CalibrationReader(name, x[:256]), quant_format=QuantFormat.QDQ,
-                    activation_type=QuantType.QInt8, weight_type=QuantType.QInt8, per_channel=True)
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = THREADS
-    session = ort.InferenceSession(str(target), options, providers=["CPUExecutionProvider"])
-    return lambda batch: session.run(None, {name: batch})
+def paired(first: Run, second: Run, rounds: int) -> dict[str, float]:
+    """Two commands in turn, A B A B."""
+    first(), second()
+    return ratios([(seconds(first, 1), seconds(second, 1)) for _ in range(rounds)])
 
 
-def litert_int8(compiled: Graph, batch: int) -> Any:
-    """An ordinary LiteRT int8 model of the same layers: ties to even, no zero point of our own."""
-    from ai_edge_litert.interpreter import Interpreter
+class Worker:
+    """An engine in a process of its own, so that its threads do not wait in ours while others run."""
 
-    from dpuflow.engines import litert_layers
-    from dpuflow.engines.fast import FastEngine, LiteRTPart
+    def __init__(self, engine: str, folder: Path, batch: int) -> None:
+        command = [sys.executable, str(ROOT / "scripts" / "bench_engines.py"), engine, str(folder), str(batch)]
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+                                        stderr=subprocess.DEVNULL)
+        self.repeat = max(3, int(_TURN_S / self.turn(5)))
 
-    nudge, signed = litert_layers._NUDGE, litert_layers._SIGNED_ZERO
-    litert_layers._NUDGE, litert_layers._SIGNED_ZERO = np.float32(1), 0
-    try:
-        engine = FastEngine(compiled, threads=THREADS)
-        part = next(part for part in engine.parts if isinstance(part, LiteRTPart))
-        prepared = engine._prepared((part.nodes[-1].name,))
-    finally:
-        litert_layers._NUDGE, litert_layers._SIGNED_ZERO = nudge, signed
-    content = next(model.content for model in prepared if hasattr(model, "content"))
-    made = Interpreter(model_content=content, num_threads=THREADS)
-    index = made.get_input_details()[0]["index"]
-    made.resize_tensor_input(index, [batch, *made.get_input_details()[0]["shape"][1:]])
-    made.allocate_tensors()
-    output = made.get_output_details()[0]["index"]
+    def turn(self, repeat: int | None = None) -> float:
+        """Seconds of one call, from a turn of several."""
+        assert self.process.stdin and self.process.stdout
+        time.sleep(_REST_S)
+        self.process.stdin.write(f"{repeat or self.repeat}\n")
+        self.process.stdin.flush()
+        answer = self.process.stdout.readline()
+        if not answer:
+            raise DataError("an engine's process ended early", where=" ".join(map(str, self.process.args)))
+        return float(answer)
 
-    def run(x: np.ndarray) -> np.ndarray:
-        made.set_tensor(index, x)
-        made.invoke()
-        result: np.ndarray = made.get_tensor(output)
-        return result
+    def close(self) -> None:
+        """End the process."""
+        self.process.communicate()
 
-    return run
+
+def in_turns(first: Worker, second: Worker, rounds: int) -> dict[str, float]:
+    """Two workers in turn after a warm turn each."""
+    first.turn(), second.turn()
+    return ratios([(first.turn(), second.turn()) for _ in range(rounds)])
+
+
+OTHERS = {"onnx": "ONNX Runtime int8 QDQ", "litert": "LiteRT int8"}
 
 
 def engine_speed(folder: Path, rounds: int) -> dict[str, Any]:
-    """The fast engine against ONNX Runtime int8 QDQ and LiteRT's own int8 model."""
-    compiled = load(next((folder / "compile").glob("*.xmodel"))).graph
-    float_graph = load(folder / "freeze" / "frozen_model.pb").graph
-    with np.load(folder / "train" / "test.npz") as archive:
-        images = archive["x"]
-    fast = open_engine(compiled, "fast")
-    fast.threads = THREADS  # type: ignore[attr-defined]
-    source = compiled.inputs[0]
-    ints = fast.encode(images, "quantizer")[source.name]
-    logits = compiled.node(compiled.outputs[0]).inputs[0]
-    while compiled.node(logits).fix is None:
-        logits = compiled.node(logits).inputs[0]
+    """The fast engine against ONNX Runtime int8 QDQ and LiteRT's own int8 model, int8 or float as each takes it."""
     results: dict[str, Any] = {}
-    with tempfile.TemporaryDirectory() as temporary:
-        other = onnx_qdq(float_graph, images, Path(temporary))
-        for batch in (1, 128):
-            x, q = np.resize(images, (batch, *images.shape[1:])), np.resize(ints, (batch, *ints.shape[1:]))
-            plain = litert_int8(compiled, batch)
-            ours = lambda q=q: fast.run(q, (logits,), int8=True)  # noqa: E731
-            results[f"fast against ONNX Runtime int8 QDQ, batch {batch}"] = paired(
-                ours, lambda x=x: other(x), rounds)
-            results[f"fast against LiteRT int8, batch {batch}"] = paired(ours, lambda q=q, p=plain: p(q), rounds)
+    for batch in (1, 128):
+        workers = {name: Worker(name, folder, batch) for name in ("fast", *OTHERS)}
+        for name, title in OTHERS.items():
+            results[f"fast against {title}, batch {batch}"] = in_turns(workers["fast"], workers[name], rounds)
+        for worker in workers.values():
+            worker.close()
     return results
 
 
@@ -179,7 +152,7 @@ def import_time(rounds: int) -> dict[str, Any]:
     def python(code: str) -> Run:
         return lambda: subprocess.run([sys.executable, "-c", code], check=True)
 
-    figures = paired(python("pass"), python("import dpuflow"), rounds, 0.01)
+    figures = paired(python("pass"), python("import dpuflow"), rounds)
     return {"import dpuflow": {"median_ms": figures["second_ms"] - figures["first_ms"]}}
 
 
