@@ -46,11 +46,14 @@ class Trainer:
         self.generator = gan.Generator(config.seed + 1000)
         self.model(np.zeros((1, 32, 32, 1), np.float32))
         self.generator(np.zeros((1, gan.NOISE), np.float32))
-        self.optimizer = keras.optimizers.AdamW(_schedule(config), weight_decay=config.weight_decay,
+        rate = _schedule(config.steps, config.warmup_share, config.learning_rate)
+        self.optimizer = keras.optimizers.AdamW(rate, weight_decay=config.weight_decay,
                                                 beta_2=0.99, clipnorm=None)
         self.optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
         self.optimizer.build(self.model.trainable_variables)
-        self.generator_optimizer = keras.optimizers.Adam(config.generator_rate, beta_1=0.5)
+        turns = max(config.steps // config.generator_every, 1)
+        generator_rate = _schedule(turns, config.warmup_share, config.generator_rate)
+        self.generator_optimizer = keras.optimizers.Adam(generator_rate, beta_1=0.5)
         self.generator_optimizer.build(self.generator.trainable_variables)
         self.averages = [tf.Variable(value) for value in self._averaged()]
         self._step = tf.function(self._gan_step if config.mode == "gan" else self._supervised_step)
@@ -215,10 +218,15 @@ def _since(progress: Progress, every: int) -> int:
     return progress.step % every or every
 
 
-def _schedule(config: TrainConfig) -> Any:
-    warmup = max(int(config.warmup_share * config.steps), 1)
+def _schedule(updates: int, warmup_share: float, peak: float) -> Any:
+    """Warm-up to ``peak``, then half a cosine to zero, over all updates of a network.
+
+    Both networks get one: a generator that kept its pace would overtake the discriminator as that
+    one slows down, and cost accuracy at the very end of a run.
+    """
+    warmup = max(int(warmup_share * updates), 1)
     return keras.optimizers.schedules.CosineDecay(
-        0.0, max(config.steps - warmup, 1), alpha=0.0, warmup_target=config.learning_rate, warmup_steps=warmup)
+        0.0, max(updates - warmup, 1), alpha=0.0, warmup_target=peak, warmup_steps=warmup)
 
 
 def _batches(source: Source, start: int, stop: int) -> Iterator[tuple[int, tuple[Any, Any, Any]]]:

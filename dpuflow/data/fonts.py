@@ -20,8 +20,9 @@ EXTENSIONS = (".ttf", ".otf", ".ttc", ".otc")
 
 # Packages of the train and report extras that hold font files: where below the package.
 PACKAGES: tuple[tuple[str, str], ...] = (
-    ("matplotlib", "mpl-data/fonts/ttf"), ("font_roboto", "."), ("font_source_serif_pro", "."),
-    ("font_caladea", "."), ("font_fredoka_one", "."), ("font_intuitive", "."),
+    ("matplotlib", "mpl-data/fonts/ttf"), ("font_source_serif_pro", "."), ("font_source_sans_pro", "."),
+    ("font_caladea", "."), ("font_manrope", "."), ("font_hanken_grotesk", "."), ("font_fredoka_one", "."),
+    ("font_intuitive", "."),
 )
 SYSTEM_FOLDERS: tuple[str, ...] = (
     "/usr/share/fonts", "/usr/local/share/fonts", "~/.fonts", "~/.local/share/fonts",

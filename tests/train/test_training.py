@@ -293,3 +293,14 @@ def test_shifted_and_inverted_views_of_a_picture() -> None:
     assert (seen[1][:, 0] == gray[:, 0]).all()
     assert (seen[4][:, :, :-1] == gray[:, :, 1:]).all()
     assert (seen[5] == 255 - gray).all()
+
+
+def test_both_networks_slow_down_to_a_stop() -> None:
+    config = train.load_config("chars74k", {"samples": 8000, "batch": 8, "generator_every": 4})
+    trainer = Trainer(config, image.DEFAULT_SPEC)
+    for optimizer, updates, peak in ((trainer.optimizer, 1000, config.learning_rate),
+                                     (trainer.generator_optimizer, 250, config.generator_rate)):
+        rate = [float(optimizer._learning_rate(step)) for step in range(updates + 1)]
+        assert max(rate) == pytest.approx(peak, rel=0.01)
+        assert rate[-1] == pytest.approx(0, abs=1e-9)
+        assert rate[updates // 2] < peak
