@@ -15,6 +15,9 @@ from __future__ import division
 
 import numpy as np
 
+from dpuedge.errors import DpuError
+
+_SAFE_SHIFT = 24  # below this no accumulator of 8-bit products can leave 64 bits
 ALL_ZERO_POS = 127  # the quantizer's mark for a tensor that holds only zeros; not a position
 
 
@@ -51,7 +54,7 @@ def shift_round(acc, shift):
     if np.ndim(shift) == 0:
         shift = int(shift)
         if shift <= 0:
-            return acc << min(-shift, 63)
+            return shift_up(acc, -shift)
         return (acc + (np.int64(1) << (shift - 1))) >> shift if shift < 63 else np.zeros_like(acc)
     shift = np.asarray(shift, dtype=np.int64)
     down = np.maximum(shift, 1)
@@ -59,9 +62,22 @@ def shift_round(acc, shift):
     return np.where(shift > 0, rounded, acc << np.maximum(-shift, 0))
 
 
+def _check_room(values, shift):
+    largest = int(np.max(np.abs(values))) if values.size else 0
+    if largest and (shift >= 63 or largest >= 1 << (63 - shift)):
+        raise DpuError("the positions of two tensors are too far apart for 64-bit arithmetic",
+                       got="a shift of %d bits" % shift, remedy="quantize the network again")
+
+
 def shift_up(values, shift):
-    """``values * 2**shift`` on int64, exact; ``shift`` is not negative."""
-    return np.asarray(values, dtype=np.int64) << shift
+    """``values * 2**shift`` on int64, exact; ``shift`` is not negative.
+
+    DpuError when a value leaves 64 bits: the positions that meet here are absurdly far apart.
+    """
+    values = np.asarray(values, dtype=np.int64)
+    if np.ndim(shift) == 0 and shift > _SAFE_SHIFT:
+        _check_room(values, int(shift))
+    return values << shift
 
 
 def half_up(values):

@@ -38,8 +38,7 @@ def run(options: argparse.Namespace) -> None:
     arrays = read_arrays(options.input)
     engine = open_engine(options.file, options.engine)
     wanted = tensor_names(engine.graph) if options.all_tensors else engine.graph.outputs
-    if options.int8:
-        _check_integers(arrays, options.input)
+    _check_integers(arrays, options.input, options.int8)
     started = time.perf_counter()
     results = engine.run(arrays, wanted, options.int8, options.input_mode)
     seconds = time.perf_counter() - started
@@ -49,8 +48,11 @@ def run(options: argparse.Namespace) -> None:
     print(f"wrote {len(results)} array(s) to {options.output}")
 
 
-def _check_integers(arrays: Array | dict[str, Array], where: str) -> None:
+def _check_integers(arrays: Array | dict[str, Array], where: str, integers: bool) -> None:
     for array in arrays.values() if isinstance(arrays, dict) else [arrays]:
-        if array.dtype != np.int8:
+        if not integers and array.dtype == np.int8:
+            raise DataError("int8 input is taken as the integers themselves", where=where, expected="float32",
+                            got="int8", remedy="say so with --int8, or give the values in the network's own scale")
+        if integers and array.dtype != np.int8:
             raise DataError("--int8 takes integers", where=where, expected="int8", got=array.dtype,
                             remedy="leave out --int8 for float input")

@@ -48,10 +48,7 @@ def _levels(graph: Graph, device: dict[str, str]) -> dict[str, int]:
         if node.name not in device:
             levels[node.name] = 0
             continue
-        own = 0
-        for operand in node.inputs:
-            crossed = operand in device and device[operand] != device[node.name]
-            own = max(own, levels[operand] + crossed)
+        own = max((levels[operand] for operand in node.inputs), default=0)
         # Even levels are DPU, odd ones CPU, so that a kernel never mixes devices.
         levels[node.name] = own + ((own % 2 == 0) != (device[node.name] == "DPU"))
     return levels

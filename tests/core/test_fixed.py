@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dpuedge import fixed
+from dpuedge.errors import DpuError
 
 import oracle
 
@@ -68,6 +69,16 @@ def test_snap_just_below_a_half_and_signs_of_zero():
     away = fixed.snap(below, 0, "half_away")
     assert away.tolist() == [0, 0, -1, 0]
     assert np.signbit(away).tolist() == [False, True, True, True]
+
+
+def test_shifts_that_leave_64_bits_are_an_error_not_a_wrap():
+    assert fixed.shift_up(np.array([1, -1]), 40).tolist() == [1 << 40, -(1 << 40)]
+    assert fixed.shift_up(np.zeros(2), 90 % 64).tolist() == [0, 0]
+    for values, shift in (([1], 63), ([3], 62), ([1 << 30], 40)):
+        with pytest.raises(DpuError, match="too far apart"):
+            fixed.shift_up(np.array(values), shift)
+        with pytest.raises(DpuError, match="too far apart"):
+            fixed.shift_round(np.array(values), -shift)
 
 
 def test_nan_becomes_the_lower_bound():

@@ -69,7 +69,8 @@ CASES: dict[str, list[tuple[LayerWork, LayerWork, Any]]] = {
         (depthwise(nonlinear="relu"), depthwise(nonlinear="leaky_relu"), ISA1),
     ],
     "limit_shift_cut": [(conv(shift_cut=0, shift_bias=None), conv(shift_cut=-1, shift_bias=None), ZED),
-                        (conv(shift_cut=16), conv(shift_cut=17), ZED)],
+                        (conv(shift_cut=16), conv(shift_cut=17), ZED),
+                        (conv(shift_cut=16, shift_bias=0), conv(shift_cut=17, shift_bias=0), ZED)],
     "limit_shift_bias": [  # arithmetic specification, section 8: cut 0 -> -16, 4 -> -12, 16 -> 0
         (conv(shift_cut=0, shift_bias=-16), conv(shift_cut=0, shift_bias=-17), ZED),
         (conv(shift_cut=4, shift_bias=-12), conv(shift_cut=4, shift_bias=-13), ZED),
