@@ -40,7 +40,7 @@ _REAL = ("--data", "good+bad+hnd+glyphs")
 _TENTH = ("--labelled-share", "0.1")
 EXPERIMENTS = (
     Experiment("real-supervised", (*_REAL, "--mode", "supervised", "--samples", "4000000"), True),
-    Experiment("real-gan", (*_REAL, "--mode", "gan", "--samples", "3000000"), True),
+    Experiment("real-gan", (*_REAL, "--mode", "gan", "--samples", "4000000"), True),
     Experiment("tenth-supervised", (*_REAL, "--mode", "supervised", "--samples", "1500000", *_TENTH), True),
     Experiment("tenth-gan", (*_REAL, "--mode", "gan", "--samples", "1500000", *_TENTH), True),
     Experiment("fonts-packages", ("--data", "glyphs", "--fonts", "packages", "--mode", "supervised", "--samples",

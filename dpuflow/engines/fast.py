@@ -100,8 +100,6 @@ class _Model:
         self.ready: dict[int, Any] = {}
 
     def _interpreter(self, batch: int) -> Any:
-        if batch in self.ready:
-            return self.ready[batch]
         from ai_edge_litert.interpreter import Interpreter
 
         made = Interpreter(model_content=self.content, num_threads=self.threads)
@@ -112,18 +110,19 @@ class _Model:
         made.allocate_tensors()
         if len(self.ready) >= _KEPT_BATCH_SIZES:
             self.ready.pop(next(iter(self.ready)))
-        entry = (made, [d["index"] for d in made.get_input_details()],
-                 [d["index"] for d in made.get_output_details()])
+        entry = (made, tuple(zip((d["index"] for d in made.get_input_details()), self.inputs, strict=True)),
+                 tuple(zip((d["index"] for d in made.get_output_details()), self.outputs, strict=True)))
         self.ready[batch] = entry
         return entry
 
     def run(self, values: dict[str, Array]) -> None:
         """Fill in the outputs' values."""
-        interpreter, inputs, outputs = self._interpreter(values[self.inputs[0]].shape[0])
-        for index, name in zip(inputs, self.inputs, strict=True):
+        batch = values[self.inputs[0]].shape[0]
+        interpreter, inputs, outputs = self.ready.get(batch) or self._interpreter(batch)
+        for index, name in inputs:
             interpreter.set_tensor(index, values[name])
         interpreter.invoke()
-        for index, name in zip(outputs, self.outputs, strict=True):
+        for index, name in outputs:
             values[name] = interpreter.get_tensor(index)
 
 
@@ -151,17 +150,17 @@ class FastEngine(Engine):
         return "fast: LiteRT int8 kernels" + (f"; NumPy: {', '.join(slow)}" if slow else "")
 
     def _prepared(self, wanted: tuple[str, ...]) -> list[_Model | NumPyPart]:
-        if wanted not in self.models:
-            self.models[wanted] = [
-                part if isinstance(part, NumPyPart) else _Model(self.graph, part, wanted, self.threads)
-                for part in needed_parts(self.graph, self.parts, wanted)]
+        self.models[wanted] = [
+            part if isinstance(part, NumPyPart) else _Model(self.graph, part, wanted, self.threads)
+            for part in needed_parts(self.graph, self.parts, wanted)]
         return self.models[wanted]
 
     def compute(self, values: dict[str, Array], wanted: tuple[str, ...]) -> Mapping[str, Array]:
         """Run the parts in order."""
         with self.lock:
-            values.update(self.constants)
-            for part in self._prepared(wanted):
+            if self.constants:
+                values.update(self.constants)
+            for part in self.models.get(wanted) or self._prepared(wanted):
                 if isinstance(part, NumPyPart):
                     values[part.node.name] = compute_node(self.graph, part.node, values)
                 else:
