@@ -155,8 +155,9 @@ def layer_times(layers: Sequence[Mapping[str, Any]]) -> str:
     """Predicted milliseconds per layer, coloured by what bounds it."""
     drawing = Drawing("times", 9.0, 1.0 + 0.28 * len(layers))
     axes, places = drawing.axes[0], np.arange(len(layers))
-    names = [str(layer["bound"]) for layer in layers]
-    known = [bound for bound in BOUNDS if bound in names] + sorted(set(names) - set(BOUNDS))
+    # A layer without time of its own (fused into the one before) needs no colour.
+    names = [str(layer["bound"]) if layer["ms"] > 0 else "" for layer in layers]
+    known = [bound for bound in BOUNDS if bound in names] + sorted(set(names) - set(BOUNDS) - {""})
     for bound in known:
         here = np.array([name == bound for name in names])
         colour = SERIES[BOUNDS.index(bound) if bound in BOUNDS else -1]

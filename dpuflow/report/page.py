@@ -139,7 +139,7 @@ def time_part(evidence: Evidence) -> dict[str, Any]:
         shares[layer["bound"]] = shares.get(layer["bound"], 0.0) + layer["ms"]
     return {
         "estimate": evidence.estimate, "kernels": evidence.kernels, "bounds": BOUND_MEANING,
-        "bound_shares": sorted(shares.items(), key=lambda item: -item[1]),
+        "bound_shares": sorted(((bound, ms) for bound, ms in shares.items() if ms > 0), key=lambda item: -item[1]),
         "times_svg": figures.layer_times(layers) if layers else None,
     }
 
