@@ -39,10 +39,10 @@ class Experiment:
 _REAL = ("--data", "good+bad+hnd+glyphs")
 _TENTH = ("--labelled-share", "0.1")
 EXPERIMENTS = (
-    Experiment("real-supervised", (*_REAL, "--mode", "supervised", "--samples", "4000000"), True),
-    Experiment("real-gan", (*_REAL, "--mode", "gan", "--samples", "4000000"), True),
-    Experiment("tenth-supervised", (*_REAL, "--mode", "supervised", "--samples", "1500000", *_TENTH), True),
-    Experiment("tenth-gan", (*_REAL, "--mode", "gan", "--samples", "1500000", *_TENTH), True),
+    Experiment("real-supervised", (*_REAL, "--mode", "supervised", "--samples", "2000000"), True),
+    Experiment("real-gan", (*_REAL, "--mode", "gan", "--samples", "2000000"), True),
+    Experiment("tenth-supervised", (*_REAL, "--mode", "supervised", "--samples", "500000", *_TENTH), True),
+    Experiment("tenth-gan", (*_REAL, "--mode", "gan", "--samples", "500000", *_TENTH), True),
     Experiment("fonts-packages", ("--data", "glyphs", "--fonts", "packages", "--mode", "supervised", "--samples",
                                   "2000000"), False),
     Experiment("fonts-system", ("--data", "glyphs", "--fonts", "packages+system", "--mode", "supervised",
