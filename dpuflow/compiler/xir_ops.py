@@ -119,6 +119,13 @@ def _leaky_attrs(node: Node, graph: Graph) -> dict[str, XValue]:
     return {"alpha": XValue("float", slope)}
 
 
+def _hard_sigmoid_attrs(node: Node, graph: Graph) -> dict[str, XValue]:
+    """The input's position and the shift of the one rounding (arithmetic specification, section 7.5)."""
+    source = graph.by_name[node.inputs[0]].fix
+    assert source is not None and node.fix is not None
+    return {"hsigmoid_in": i32(source.pos), "shift_hsigmoid": i32(14 + source.pos - node.fix.pos)}
+
+
 def _no_attrs(node: Node, graph: Graph) -> dict[str, XValue]:
     return {}
 
@@ -154,7 +161,7 @@ DPU_FORMS: Mapping[str, OpForm] = {
 # Fixed-point operators that the CPU computes.
 CPU_FORMS: Mapping[str, OpForm] = {
     **DPU_FORMS,
-    "hard_sigmoid": OpForm("hard-sigmoid-fix"),
+    "hard_sigmoid": OpForm("hard-sigmoid-fix", _hard_sigmoid_attrs),
     "pad": OpForm("pad-fix", _pads_attrs),
     "float2fix": OpForm("float2fix", lambda node, graph: fix_attrs(node, ROUND_ACTIVATION)),
 }

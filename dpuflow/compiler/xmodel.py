@@ -36,6 +36,10 @@ from dpuflow.ops.activation import LeakyAttrs
 from dpuflow.target.performance import is_augmented, workload, workload_on_arch
 from dpuflow.target.work import ConvWork, LayerWork
 
+# VART demands a runner. This one is no library of the vendor's, so that VART ends with a clear message
+# instead of starting a program without instructions (xmodel specification, section 9).
+_VIRTUAL_RUNNER = dict.fromkeys(("ref", "run", "sim"), "libdpuflow-virtual-program-not-for-hardware.so")
+
 
 class _Writer:
     """Collects operators and subgraphs; ``source`` says where a host tensor can be read."""
@@ -179,6 +183,7 @@ class _Writer:
         return {
             "device": text("DPU"), "dpu_name": text(core.name), "dpu_fingerprint": u64(core.fingerprint),
             "mc_code": XValue("bytes", b""), "mc_code_preload": XValue("bytes", b""), "debug_mode": text("null"),
+            "if_prefetch": XValue("bool", False), "runner": XValue("map_string_2_string", _VIRTUAL_RUNNER),
             "dpuflow_note": text(VIRTUAL), "children_topological_sort": XValue("string_vec", tuple(order)),
             "reg_id_to_context_type": _by_register(used, lambda r: "DATA" if r else "CONST"),
             "reg_id_to_context_type_v2": _by_register(used, lambda r: kinds[r]),
