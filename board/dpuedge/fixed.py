@@ -125,6 +125,18 @@ def quantize(values, pos, rounding="half_up", bits=8):
     return rounded.astype(np.int8 if bits <= 8 else np.int32)
 
 
+def cast_to_int8(values, pos):
+    """``(int8_t)(values * 2**pos)`` as VART casts float32 input: truncated, and wrapped modulo 256.
+
+    Nothing saturates (arithmetic specification, section 9); NaN and infinity become 0.
+
+    >>> cast_to_int8(np.array([0.7, -0.7, 2.0, -2.1], np.float32), 6).tolist()
+    [44, -44, -128, 122]
+    """
+    scaled = np.trunc(np.asarray(values, np.float32).astype(np.float64) * 2.0 ** pos)
+    return np.fmod(np.where(np.isfinite(scaled), scaled, 0.0), 256.0).astype(np.int64).astype(np.uint8).view(np.int8)
+
+
 def dequantize(ints, pos):
     """``ints * 2**-pos`` as float32; exact for every 8-bit integer."""
     return np.asarray(ints).astype(np.float32) * np.float32(2.0 ** -pos)

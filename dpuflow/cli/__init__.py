@@ -16,6 +16,7 @@ COMMANDS = {
     "show": "dpuflow.cli.show",
     "report": "dpuflow.cli.report",
     "targets": "dpuflow.cli.targets",
+    "compat": "dpuflow.cli.compat",
 }
 
 
