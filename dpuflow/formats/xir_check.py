@@ -138,8 +138,9 @@ def _boundary(op: XOp, what: str, sizes: Mapping[str, int]) -> Iterator[str]:
 def _inputs(graph: XGraph, inside: Mapping[str, XOp], sizes: Mapping[str, int]) -> Iterator[str]:
     readers: dict[str, list[XOp]] = {}
     for op in inside.values():
-        for name in (name for names in op.args.values() for name in names if name not in inside):
-            readers.setdefault(name, []).append(op)
+        for name in (name for names in op.args.values() for name in names):
+            if name not in inside and name in graph.by_name:
+                readers.setdefault(name, []).append(op)
     for name, reading in readers.items():
         if _place(graph.by_name[name]) is not None:
             continue
@@ -153,7 +154,8 @@ def _outputs(graph: XGraph, inside: Mapping[str, XOp], sizes: Mapping[str, int])
     outside = (op for op in graph.ops if op.name not in inside)
     read = {name for op in outside for names in op.args.values() for name in names if name in inside}
     for op in (inside[name] for name in sorted(read)):
-        source = inside.get(op.args.get("input", ("",))[0], op) if op.type == "download" else op
+        operand = next(iter(op.args.get("input", ())), "")
+        source = inside.get(operand, op) if op.type == "download" else op
         yield from _boundary(source, "output", sizes)
 
 
