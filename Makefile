@@ -12,7 +12,7 @@ TRAIN_FLAGS  ?=
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
 .NOTPARALLEL:
-.PHONY: all help setup setup-train train freeze quantize compile emulate report test check bench accuracy lock clean distclean
+.PHONY: all help setup setup-train train freeze quantize compile emulate report elf test check bench accuracy lock clean distclean
 .DEFAULT_GOAL := all
 
 all: report  ## all stages, then the report (default)
@@ -48,6 +48,10 @@ emulate: compile  ## both engines on the whole test set
 
 report: emulate  ## build/<model>/report/report.html
 	$(STAGE) report $(STAGE_FLAGS)
+
+elf: quantize  ## the vendor's dnnc: the .so for N2Cube (DCF=board.dcf, VENDOR_FLAGS=--licence-accepted)
+	$(BIN)/dpuflow compile $(BUILD)/$(MODEL)/quantize/deploy_model.pb --backend vendor --target $(TARGET) \
+		$(if $(DCF),--dcf $(DCF)) -o $(BUILD)/$(MODEL)/elf/$(MODEL).so $(VENDOR_FLAGS)
 
 test: $(VENV)/.dev  ## all tests
 	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest

@@ -11,7 +11,8 @@ DpuError                       what, where, got, expected, remedy (``dpuedge.err
     │   └── UnsupportedOp      an operator that no table knows
     ├── QuantizeError          calibration and fix positions
     ├── CompileError           what the target cannot hold or do
-    └── EngineError            an engine that is missing or not exact here
+    ├── EngineError            an engine that is missing or not exact here
+    └── PlanError              the vendor's tools: not there, not allowed, or failed
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from dpuedge.errors import BackendError, DpuError, ImageError, ManifestError
 __all__ = [
     "ArtifactError", "BackendError", "CompileError", "ConfigError", "DataError", "DpuError",
     "DpuflowError", "EngineError", "FormatError", "GraphError", "ImageError", "ManifestError",
-    "QuantizeError", "UnsupportedOp",
+    "PlanError", "QuantizeError", "UnsupportedOp",
 ]
 
 
@@ -63,3 +64,7 @@ class CompileError(DpuflowError):
 
 class EngineError(DpuflowError):
     """An engine that is not available, or not exact on this machine."""
+
+
+class PlanError(DpuflowError):
+    """The vendor's tools that are missing, whose licence is not accepted, or that failed."""

@@ -11,7 +11,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 EXTRAS = {
-    "core": ("image",), "train": ("image", "train", "report"), "dev": ("image", "train", "report", "bench", "dev"),
+    "core": ("image",), "train": ("image", "train", "report"),
+    "dev": ("image", "train", "report", "bench", "vendor", "dev"),
 }
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from dpuflow.artifact import atomic_path, file_digest
+from dpuflow.cli import backend
 from dpuflow.cli.common import check_clock
 from dpuflow.compiler.compiled import Compiled
 from dpuflow.compiler.console import kernel_table
@@ -20,8 +21,12 @@ from dpuflow.formats.graphdef import read_bytes
 from dpuflow.formats.xir import serialize_xmodel
 from dpuflow.model import load
 from dpuflow.target.arch import Core
+from dpuflow.target.dcf import read_dcf
 from dpuflow.target.report import estimate_json
 from dpuflow.target.select import find_target
+from dpuflow.vendor.compile_plan import CompileRequest, compile_plan
+from dpuflow.vendor.plan import Plan
+from dpuflow.vendor.releases import find_release
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> argparse.ArgumentParser:
@@ -32,6 +37,9 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument("-o", "--output", required=True, metavar="OUT.xmodel")
     parser.add_argument("--info", metavar="FILE.json", help="labels, fake_class and preprocessing for the manifest")
     parser.add_argument("--mhz", type=float, help="DPU clock of the estimate (default: the board's)")
+    backend.add_flags(parser)
+    parser.add_argument("--dcf", type=Path, help="backend vendor: the board's .dcf, for releases that want one")
+    parser.add_argument("--cpu-arch", default="arm32", choices=("arm32", "arm64"), help="backend vendor: of the board")
     return parser
 
 
@@ -81,9 +89,18 @@ def write_compiled(compiled: Compiled, output: Path, info: Mapping[str, Any], mh
         estimate.write_text(json.dumps(predicted, indent=1) + "\n", encoding="utf-8")
 
 
+def _vendor_plan(options: argparse.Namespace, output: Path) -> Plan:
+    core = read_dcf(options.dcf) if options.dcf else find_target(options.target)
+    request = CompileRequest(Path(options.file), core, output.stem, options.dcf, options.cpu_arch)
+    return compile_plan(request, find_release(options.release))
+
+
 def run(options: argparse.Namespace) -> None:
-    """Compile and print the kernel table."""
+    """Compile and print the kernel table; with ``--backend vendor`` plan or run the vendor's compiler."""
     output = Path(options.output)
+    if options.backend == "vendor":
+        backend.run_plan(_vendor_plan(options, output), options, output.parent)
+        return
     if output.suffix != ".xmodel":
         raise ConfigError("the output must be an .xmodel", where="--output", got=output.name)
     mhz = check_clock(options.mhz)
