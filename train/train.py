@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from train_config import TrainConfig, load_config, parse_setting
+from train_config import TrainConfig, load_config, parse_setting, task_of
 
 import dpuedge.fixed
 import dpuedge.gray
@@ -83,6 +83,11 @@ def _sources() -> Iterable[Path]:
 
 def run(options: argparse.Namespace) -> None:
     """Load the data, train unless the stage is current, and write the stage."""
+    if task_of(options.model) == "ctc":
+        from captcha_train import run_text
+
+        run_text(options)
+        return
     from datasets import load_splits
 
     config = _with_length(load_config(options.model, overrides(options)), options)

@@ -78,31 +78,48 @@ def load_config(model: str, overrides: Mapping[str, Any]) -> TrainConfig:
 
     ConfigError for a missing file, unknown or missing entries, wrong types and impossible values.
     """
-    path = Path(model) if model.endswith(".toml") else FOLDER / f"{model}.toml"
-    table = _read(path)
+    table, path = config_table(model)
     return _checked({**table, **overrides}, path)
+
+
+def config_table(model: str) -> tuple[Mapping[str, Any], Path]:
+    """The entries of ``[train]`` for ``model``, a name in ``configs/`` or a TOML file, and where they stand."""
+    path = Path(model) if model.endswith(".toml") else FOLDER / f"{model}.toml"
+    table = _read(path).get("train")
+    if not isinstance(table, dict):
+        raise ConfigError("the configuration has no table [train]", where=path)
+    return table, path
+
+
+def task_of(model: str) -> str:
+    """What the networks of a configuration do, ``[model] task``: "classification" unless it says otherwise."""
+    path = Path(model) if model.endswith(".toml") else FOLDER / f"{model}.toml"
+    table = _read(path).get("model", {})
+    return str(table.get("task", "classification")) if isinstance(table, dict) else "classification"
 
 
 def _read(path: Path) -> Mapping[str, Any]:
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8")).get("train")
+        return tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         known = ", ".join(sorted(item.stem for item in FOLDER.glob("*.toml")))
         raise ConfigError("no such configuration", where=path, expected=f"one of {known}, or a .toml file") from None
     except (OSError, ValueError) as error:
         raise ConfigError(f"cannot read the configuration ({error})", where=path) from None
-    if not isinstance(table, dict):
-        raise ConfigError("the configuration has no table [train]", where=path)
-    return table
 
 
-def _checked(values: Mapping[str, Any], path: Path) -> TrainConfig:
-    fields = {field.name: str(field.type) for field in dataclasses.fields(TrainConfig)}
+def typed_entries(kind: type, values: Mapping[str, Any], path: Path) -> dict[str, Any]:
+    """The entries of a configuration class, each of its type; ConfigError for unknown, missing and wrong ones."""
+    fields = {field.name: str(field.type) for field in dataclasses.fields(kind)}
     unknown, missing = sorted(set(values) - set(fields)), sorted(set(fields) - set(values))
     if unknown or missing:
         raise ConfigError("wrong entries in [train]", where=path, got=f"unknown {unknown}, missing {missing}",
                           remedy=f"known entries: {', '.join(fields)}")
-    config = TrainConfig(**{name: _typed(name, values[name], kind, path) for name, kind in fields.items()})
+    return {name: _typed(name, values[name], wanted, path) for name, wanted in fields.items()}
+
+
+def _checked(values: Mapping[str, Any], path: Path) -> TrainConfig:
+    config = TrainConfig(**typed_entries(TrainConfig, values, path))
     for name, good, expected in _limits(config):
         if not good:
             raise ConfigError(f"impossible value of {name}", where=path, expected=expected,

@@ -12,6 +12,7 @@ A preprocessing specification is a JSON object that travels in the model's manif
 =============  ========================================================================
 fit            stretch: the whole picture, aspect given up; pad: to the aspect of the
                network with the mean of the border; crop: centre, to that aspect
+transpose      optional; true: the network takes the picture with its columns as rows
 normalize      standardize: (v - mean) / standard deviation of the picture, a constant
                picture gives zeros; unit: v / 256; symmetric: (v - 127.5) / 128
 clip           [low, high] of the result, or null. -4 .. 127/32 is the range of an int8
@@ -56,8 +57,16 @@ def check_spec(spec):
     for key, known in (("fit", FITS), ("normalize", NORMALIZATIONS)):
         if spec.get(key) not in known:
             raise _wrong_spec(key, " or ".join(known), spec.get(key))
+    if not isinstance(spec.get("transpose", False), bool):
+        raise _wrong_spec("transpose", "true or false", spec.get("transpose"))
     _check_clip(spec.get("clip"))
     return spec
+
+
+def input_shape(spec):
+    """The network's input for one picture, (1, H, W, C), by a valid specification."""
+    sides = (spec["height"], spec["width"])
+    return (1,) + (sides[::-1] if spec.get("transpose") else sides) + (spec["channels"],)
 
 
 def _check_clip(clip):
@@ -192,17 +201,23 @@ def _standardize(values):
 
 
 def preprocess(gray, spec):
-    """Gray uint8 (H, W) of any size as the network's input, float32 (height, width, 1).
+    """Gray uint8 (H, W) of any size as the network's input, float32 :func:`input_shape` without the batch.
 
     ImageError for a wrong picture or a wrong specification.
     """
     check_spec(spec)
-    return normalize(fit(gray, spec), spec)[..., None]
+    return to_input(fit(gray, spec), spec)
+
+
+def to_input(fitted, spec):
+    """Fitted uint8 (..., height, width) as the network's input, float32 with a channel axis at the end."""
+    values = normalize(fitted, spec)
+    return (np.swapaxes(values, -1, -2) if spec.get("transpose") else values)[..., None]
 
 
 def preprocess_batch(grays, spec):
-    """Gray uint8 pictures of any sizes as one float32 array (N, height, width, 1)."""
+    """Gray uint8 pictures of any sizes as the network's input, float32, one after the other."""
     check_spec(spec)
     fitted = [fit(gray, spec) for gray in grays]
     stack = np.stack(fitted) if fitted else np.zeros((0, spec["height"], spec["width"]), np.uint8)
-    return normalize(stack, spec)[..., None]
+    return to_input(stack, spec)

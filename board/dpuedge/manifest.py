@@ -222,8 +222,7 @@ def _check_counts(model, where):
     if len(model.inputs) != 1 or len(model.outputs) != 1:
         raise ManifestError("only networks with one input and one output can classify pictures", where=where,
                             expected="1 and 1", got="%d and %d" % (len(model.inputs), len(model.outputs)))
-    spec, shape = model.preprocessing, model.inputs[0].shape
-    wanted = (1, spec["height"], spec["width"], spec["channels"])
+    wanted, shape = image.input_shape(model.preprocessing), model.inputs[0].shape
     if wanted != shape:
         raise ManifestError("the preprocessing does not fit the network's input", where=where, expected=shape,
                             got=wanted, remedy=REBUILD)
