@@ -1,7 +1,7 @@
 """Every failure a user can put right.
 
 DpuError                       what, where, got, expected, remedy (``dpuedge.errors``)
-├── ImageError, ManifestError, BackendError
+├── ImageError, ManifestError, BackendError, ElfError
 └── DpuflowError
     ├── ConfigError            an option or a configuration file
     ├── DataError              training or calibration data
@@ -17,11 +17,11 @@ DpuError                       what, where, got, expected, remedy (``dpuedge.err
 
 from __future__ import annotations
 
-from dpuedge.errors import BackendError, DpuError, ImageError, ManifestError
+from dpuedge.errors import BackendError, DpuError, ElfError, ImageError, ManifestError
 
 __all__ = [
     "ArtifactError", "BackendError", "CompileError", "ConfigError", "DataError", "DpuError",
-    "DpuflowError", "EngineError", "FormatError", "GraphError", "ImageError", "ManifestError",
+    "DpuflowError", "ElfError", "EngineError", "FormatError", "GraphError", "ImageError", "ManifestError",
     "PlanError", "QuantizeError", "UnsupportedOp",
 ]
 

@@ -40,3 +40,7 @@ class ManifestError(DpuError):
 
 class BackendError(DpuError):
     """A DPU back end that was asked for and is not there, or that failed."""
+
+
+class ElfError(DpuError):
+    """A DNNDK model file that is damaged, or none."""
