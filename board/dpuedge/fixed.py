@@ -8,6 +8,7 @@ rule        definition                       used for
 ==========  ===============================  =====================================================
 half_up     floor(t + 1/2)                   every activation, every result computed by the DPU
 half_away   sign(t) * floor(abs(t) + 1/2)    weights, biases, leaky alpha
+half_even   nearest, ties to even            constants of TensorFlow-2 files that lie off their grid
 trunc       towards zero                     float input handed to a board runtime
 ==========  ===============================  =====================================================
 """
@@ -99,12 +100,17 @@ def half_away(values):
     return np.copysign(np.floor(np.abs(values) + 0.5), values)
 
 
+def half_even(values):
+    """Nearest integer, ties to the even one, in float64."""
+    return np.rint(np.asarray(values, dtype=np.float64))
+
+
 def trunc(values):
     """Towards zero, as a C cast does, in float64."""
     return np.trunc(np.asarray(values, dtype=np.float64))
 
 
-ROUNDINGS = {"half_up": half_up, "half_away": half_away, "trunc": trunc}
+ROUNDINGS = {"half_up": half_up, "half_away": half_away, "half_even": half_even, "trunc": trunc}
 
 
 def quantize(values, pos, rounding="half_up", bits=8):
@@ -161,8 +167,10 @@ def snap(values, pos, rounding="half_up", bits=8):
 
 
 def _nearest(scaled, rounding):
-    """Float32 rounded half up or half away, exact: a tie shows as a difference of one half."""
+    """Float32 rounded half up, away or even, exact: a tie shows as a difference of one half."""
     nearest = np.rint(scaled)
+    if rounding == "half_even":
+        return nearest
     with np.errstate(invalid="ignore"):  # infinity less infinity
         tie = scaled - nearest
     if rounding == "half_up":

@@ -1,244 +1,69 @@
-"""Compiled XIR graphs, ours or the vendor's, to quantized graphs (xmodel specification, 3, 4, 6).
+"""XIR graphs, ours or the vendor's, quantized or compiled, to graphs (xmodel specification, 3 to 7).
 
-Instructions are never decoded: operators, parameters and positions say everything.
+Instructions are never decoded: operators, parameters and positions say everything. A compiled file
+gives a quantized graph; a quantized one (float operators and ``fix``) a float graph with ``fix``
+nodes, which :func:`dpuflow.passes.lower` makes a quantized graph of.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+import warnings
+from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-
 from dpuflow.errors import GraphError, UnsupportedOp
-from dpuflow.formats.checks import MALFORMED, checked_axis, checked_pairs
+from dpuflow.formats import xir_simple, xir_windows
+from dpuflow.formats.checks import MALFORMED
 from dpuflow.formats.xir import XGraph, XOp
-from dpuflow.formats.xir_operands import (
-    constant_array,
-    fix_of,
-    padding_of,
-    pair_of,
-    parameter_blobs,
-    stated_fix,
-    where_of,
-)
-from dpuflow.ir.graph import Array, Graph, Node, const
-from dpuflow.ir.verify import output_shape, verify
-from dpuflow.ops.activation import LeakyAttrs
-from dpuflow.ops.conv import ConvAttrs, DenseAttrs
-from dpuflow.ops.elementwise import EltwiseAttrs
-from dpuflow.ops.movement import ConcatAttrs, PadAttrs, ReshapeAttrs
-from dpuflow.ops.pool import MeanAttrs, PoolAttrs
-
-_NONLINEAR = {"": "none", "NONE": "none", "RELU": "relu", "RELU6": "relu6", "LEAKYRELU": "leaky_relu"}
-
-
-class _Importer:
-    def __init__(self, graph: XGraph) -> None:
-        self.graph = graph
-        self.nodes: dict[str, Node] = {}
-        self.alias: dict[str, str] = {}
-        self.blobs = parameter_blobs(graph)
-
-    def operand(self, op: XOp, arg: str) -> Node | None:
-        names = op.args.get(arg, ())
-        return self.nodes[self.alias.get(names[0], names[0])] if names else None
-
-    def required(self, op: XOp, arg: str) -> Node:
-        node = self.operand(op, arg)
-        if node is None:
-            raise GraphError(f"the operand '{arg}' is missing", where=where_of(op))
-        return node
-
-    def inputs(self, op: XOp) -> list[Node]:
-        return [self.nodes[self.alias.get(name, name)] for name in op.args.get("input", ())]
-
-    def emit(self, op: XOp, kind: str, operands: Iterable[Node], attrs: Any = None) -> None:
-        operands = tuple(operands)
-        made = Node(op.name, kind, tuple(operand.name for operand in operands), fix=fix_of(op),
-                    label=str(op.get("dpuflow_layer", "")))
-        if attrs is not None:
-            made = made.replace(attrs=attrs)
-        shape = output_shape(made, {operand.name: operand.shape for operand in operands})
-        if shape != op.tensor.dims:
-            raise GraphError("recorded output shape and operator differ", where=where_of(op), expected=shape,
-                             got=op.tensor.dims)
-        self.nodes[op.name] = made.replace(shape=shape)
-
-
-def _data(importer: _Importer, op: XOp) -> None:
-    if not op.tensor.dims or min(op.tensor.dims) < 1:
-        raise GraphError("an input without a static shape", where=where_of(op), got=op.tensor.dims)
-    importer.nodes[op.name] = Node(op.name, "input", shape=(1, *op.tensor.dims[1:]), fix=fix_of(op))
-
-
-def _const(importer: _Importer, op: XOp) -> None:
-    importer.nodes[op.name] = const(op.name, constant_array(op, importer.blobs), fix_of(op))
-
-
-def _alias(importer: _Importer, op: XOp) -> None:
-    """A copy between memories, or the way out to float: the same values under another name."""
-    source = importer.required(op, "input")
-    stated = fix_of(op) if op.type != "fix2float" else stated_fix(op)
-    if op.tensor.dims != source.shape or (stated is not None and stated != source.fix):
-        raise GraphError("a copy changes its tensor", where=where_of(op), got=f"{op.tensor.dims} {stated}",
-                         expected=f"{source.shape} {source.fix}")
-    importer.alias[op.name] = source.name
-
-
-def _weights(importer: _Importer, op: XOp, axes: tuple[int, ...]) -> Node:
-    """Weights in this library's axis order, as a constant of its own name."""
-    node = importer.required(op, "weights")
-    if node.data is None or node.data.ndim != len(axes):
-        raise GraphError("the weights are not a 4-D constant", where=where_of(op), got=node.shape)
-    name = f"{node.name}/hwio"
-    while name in importer.graph.by_name:  # a name of the file itself
-        name += "_"
-    if name not in importer.nodes:
-        importer.nodes[name] = const(name, np.ascontiguousarray(node.data.transpose(axes)), node.fix)
-    return importer.nodes[name]
-
-
-def _nonlinear(op: XOp) -> str:
-    name = op.get("nonlinear", "NONE")
-    if name not in _NONLINEAR:
-        raise UnsupportedOp("unsupported nonlinearity", where=where_of(op), got=name,
-                            expected=", ".join(sorted(filter(None, _NONLINEAR))))
-    return _NONLINEAR[name]
-
-
-def _conv(kind: str, axes: tuple[int, ...]) -> Converter:
-    def convert(importer: _Importer, op: XOp) -> None:
-        x, weights = importer.required(op, "input"), _weights(importer, op, axes)
-        kernel, stride = (weights.shape[0], weights.shape[1]), pair_of(op, "stride")
-        dilation = pair_of(op, "dilation", (1, 1))
-        stated = pair_of(op, "kernel")
-        if stated != kernel:
-            raise GraphError("kernel and weights differ", where=where_of(op), expected=kernel, got=stated)
-        groups = int(op.get("group", 1)) if kind == "conv2d" else 1
-        attrs = ConvAttrs(stride, padding_of(op, x, kernel, stride, dilation), dilation, groups, _nonlinear(op))
-        bias = importer.operand(op, "bias")
-        importer.emit(op, kind, (x, weights, *([bias] if bias else [])), attrs)
-    return convert
-
-
-def _pool(importer: _Importer, op: XOp) -> None:
-    x, kernel, stride = importer.required(op, "input"), pair_of(op, "kernel"), pair_of(op, "stride")
-    kinds = {"MAX": "max_pool", "AVG": "avg_pool"}
-    if op.get("type") not in kinds:
-        raise UnsupportedOp("unsupported pool", where=where_of(op), got=op.get("type"), expected="MAX or AVG")
-    importer.emit(op, kinds[op.get("type")], (x,), PoolAttrs(kernel, stride, padding_of(op, x, kernel, stride)))
-
-
-def _float_pool(kind: str) -> Converter:
-    def convert(importer: _Importer, op: XOp) -> None:
-        x, kernel, stride = importer.required(op, "input"), pair_of(op, "kernel"), pair_of(op, "stride")
-        padding = padding_of(op, x, kernel, stride)
-        if op.get("global", False) or (kind == "avg_pool" and any(padding) and op.get("count_include_pad", True)):
-            raise UnsupportedOp("unsupported form of a pool", where=where_of(op), got="global or count_include_pad",
-                                expected="a kernel of its own; padding not counted")
-        importer.emit(op, kind, (x,), PoolAttrs(kernel, stride, padding))
-    return convert
-
-
-def _float_eltwise(kind: str) -> Converter:
-    def convert(importer: _Importer, op: XOp) -> None:
-        importer.emit(op, kind, importer.inputs(op), EltwiseAttrs())
-    return convert
-
-
-def _matmul(importer: _Importer, op: XOp) -> None:
-    if op.get("transpose_a", False) or op.get("transpose_b", False):
-        raise UnsupportedOp("a transposed matmul", where=where_of(op), expected="weights as (in, out)")
-    bias = importer.operand(op, "bias")
-    importer.emit(op, "dense", (*importer.inputs(op), *([bias] if bias else [])), DenseAttrs())
-
-
-def _mean(importer: _Importer, op: XOp) -> None:
-    if sorted(op.get("axis", ())) != [1, 2]:
-        raise UnsupportedOp("a mean over other axes than height and width", where=where_of(op), got=op.get("axis"))
-    importer.emit(op, "mean", (importer.required(op, "input"),), MeanAttrs(bool(op.get("keep_dims", False))))
-
-
-def _leaky(importer: _Importer, op: XOp) -> None:
-    importer.emit(op, "leaky_relu", (importer.required(op, "input"),), LeakyAttrs(float(op.get("alpha"))))
-
-
-def _eltwise(importer: _Importer, op: XOp) -> None:
-    kinds = {"ADD": "add", "MUL": "mul"}
-    kind = op.get("type", "ADD")
-    if kind not in kinds:
-        raise UnsupportedOp("unsupported eltwise type", where=where_of(op), got=kind, expected="ADD or MUL")
-    importer.emit(op, kinds[kind], importer.inputs(op), EltwiseAttrs(_nonlinear(op)))
-
-
-def _reshape(importer: _Importer, op: XOp) -> None:
-    importer.emit(op, "reshape", (importer.required(op, "input"),), ReshapeAttrs(tuple(op.tensor.dims[1:])))
-
-
-def _concat(importer: _Importer, op: XOp) -> None:
-    axis = checked_axis(int(op.get("axis", -1)), len(op.tensor.dims), where_of(op))
-    importer.emit(op, "concat", importer.inputs(op), ConcatAttrs(axis))
-
-
-def _pad(importer: _Importer, op: XOp) -> None:
-    values = op.get("paddings", ())
-    if op.get("mode", "CONSTANT") != "CONSTANT" or any(op.get("constant_values") or ()):
-        raise UnsupportedOp("only constant padding with zeros is supported", where=where_of(op), got=op.get("mode"))
-    pads = checked_pairs(((values[at], values[at + 1]) for at in range(0, len(values), 2)), where_of(op))
-    importer.emit(op, "pad", (importer.required(op, "input"),), PadAttrs(pads))
-
-
-def _unary(kind: str) -> Converter:
-    def convert(importer: _Importer, op: XOp) -> None:
-        importer.emit(op, kind, (importer.required(op, "input"),))
-    return convert
-
-
-def _softmax(importer: _Importer, op: XOp) -> None:
-    x = importer.required(op, "input")
-    if checked_axis(int(op.get("axis", -1)), len(x.shape), where_of(op)) != len(x.shape) - 1:
-        raise UnsupportedOp("a softmax over another axis than the last", where=where_of(op), got=op.get("axis"))
-    importer.emit(op, "softmax", (x,))
-
-
-Converter = Callable[[_Importer, XOp], None]
+from dpuflow.formats.xir_defs import XIR_OPS
+from dpuflow.formats.xir_importer import Converter, XirImporter
+from dpuflow.formats.xir_old import is_old, modernised
+from dpuflow.formats.xir_operands import constant_array, fix_of, parameter_blobs, where_of
+from dpuflow.ir.graph import Array, Graph
+from dpuflow.ir.verify import verify
+from dpuflow.ops.custom import CustomAttrs, CustomFunction
 
 CONVERTERS: Mapping[str, Converter] = {
-    "data": _data,
-    "data-fix": _data,
-    "const": _const,
-    "const-fix": _const,
-    "upload": _alias,
-    "download": _alias,
-    "identity": _unary("identity"),
-    "fix2float": _alias,
-    "float2fix": _unary("float2fix"),
-    "conv2d-fix": _conv("conv2d", (1, 2, 3, 0)),
-    "depthwise-conv2d-fix": _conv("depthwise_conv2d", (1, 2, 3, 0)),
-    "pool-fix": _pool,
-    "eltwise-fix": _eltwise,
-    "concat-fix": _concat,
-    "reshape-fix": _reshape,
-    "pad-fix": _pad,
-    "hard-sigmoid-fix": _unary("hard_sigmoid"),
-    "conv2d": _conv("conv2d", (1, 2, 3, 0)),
-    "depthwise-conv2d": _conv("depthwise_conv2d", (1, 2, 3, 0)),
-    "matmul": _matmul,
-    "maxpool2d": _float_pool("max_pool"),
-    "avgpool2d": _float_pool("avg_pool"),
-    "reduction_mean": _mean,
-    "add": _float_eltwise("add"),
-    "mul": _float_eltwise("mul"),
-    "concat": _concat,
-    "reshape": _reshape,
-    "pad": _pad,
-    "relu": _unary("relu"),
-    "relu6": _unary("relu6"),
-    "leaky-relu": _leaky,
-    "hard-sigmoid": _unary("hard_sigmoid"),
-    "softmax": _softmax,
+    "data": xir_simple.data,
+    "data-fix": xir_simple.data,
+    "const": xir_simple.constant,
+    "const-fix": xir_simple.constant,
+    "fix": xir_simple.fix,
+    "upload": xir_simple.alias,
+    "download": xir_simple.alias,
+    "fix2float": xir_simple.alias,
+    "float2fix": xir_simple.unary("float2fix"),
+    "identity": xir_simple.unary("identity"),
+    "conv2d-fix": xir_windows.conv("conv2d"),
+    "depthwise-conv2d-fix": xir_windows.conv("depthwise_conv2d"),
+    "pool-fix": xir_windows.pool_fix,
+    "eltwise-fix": xir_simple.eltwise,
+    "concat-fix": xir_simple.concat,
+    "reshape-fix": xir_simple.reshape,
+    "pad-fix": xir_simple.pad,
+    "hard-sigmoid-fix": xir_simple.unary("hard_sigmoid"),
+    "conv2d": xir_windows.conv("conv2d"),
+    "depthwise-conv2d": xir_windows.conv("depthwise_conv2d"),
+    "matmul": xir_windows.matmul,
+    "inner-product": xir_windows.inner_product,
+    "maxpool2d": xir_windows.float_pool("max_pool"),
+    "avgpool2d": xir_windows.float_pool("avg_pool"),
+    "reduction_mean": xir_windows.mean,
+    "add": xir_simple.float_eltwise("add"),
+    "mul": xir_simple.float_eltwise("mul"),
+    "concat": xir_simple.concat,
+    "reshape": xir_simple.reshape,
+    "flatten": xir_simple.reshape,
+    "squeeze": xir_simple.reshape,
+    "pad": xir_simple.pad,
+    "relu": xir_simple.unary("relu"),
+    "relu6": xir_simple.unary("relu6"),
+    "leaky-relu": xir_simple.leaky,
+    "hard-sigmoid": xir_simple.unary("hard_sigmoid"),
+    "softmax": xir_simple.softmax,
 }
+OLD_FILE = ("made by release 1.x (enumerations as numbers, constants without shape), which XIR 2.0 and later refuse; "
+            "read as the later form")
 
 
 def _outputs(graph: XGraph) -> tuple[str, ...]:
@@ -249,34 +74,51 @@ def _outputs(graph: XGraph) -> tuple[str, ...]:
     return tuple(op.name for op in graph.ops if op.name not in read)
 
 
-def import_xir(graph: XGraph) -> Graph:
-    """The quantized graph of a compiled xmodel; UnsupportedOp names custom and unknown operators."""
-    importer = _Importer(graph)
+def _custom(importer: XirImporter, op: XOp, function: CustomFunction | None) -> None:
+    """An operator that XIR does not define: its function computes it, in float."""
+    operands = [importer.named(name) for names in op.args.values() for name in names]
+    values = {key: value.value for key, value in op.attrs.items()}
+    attrs = CustomAttrs(op.type, (1, *op.tensor.dims[1:]), values, function)
+    if fix_of(op) is None:
+        importer.emit(op, "custom", operands, attrs)
+    else:
+        inner = importer.made(op, importer.free_name(f"{op.name}/float"), "custom", operands, attrs)
+        importer.nodes[inner.name] = inner
+        importer.emit(op, "float2fix", (inner,))
+
+
+def import_xir(graph: XGraph, custom: Mapping[str, CustomFunction] | None = None) -> Graph:
+    """The network of an xmodel: quantized, or float with ``fix`` nodes if the file is yet to be compiled.
+
+    ``custom``: functions for operator types that XIR does not define; one without a function shows
+    in the graph and cannot be run. UnsupportedOp names an operator of XIR that cannot be used here.
+    Warns of a file of release 1.x.
+    """
+    if is_old(graph):
+        warnings.warn(f"{graph.name}: {OLD_FILE}", stacklevel=2)
+        graph = modernised(graph)
+    importer, custom = XirImporter(graph), custom or {}
     for op in graph.ops:
-        if op.type not in CONVERTERS:
-            raise UnsupportedOp(f"unsupported operator type '{op.type}'", where=f"operator '{op.name}'",
-                                remedy="a custom operator runs on the CPU and must be supplied as a function")
         try:
-            CONVERTERS[op.type](importer, op)
+            if op.type in CONVERTERS and op.type not in custom:
+                CONVERTERS[op.type](importer, op)
+            elif op.type not in XIR_OPS or op.type in custom:
+                _custom(importer, op, custom.get(op.type))
+            else:
+                raise UnsupportedOp(f"unsupported operator type '{op.type}'", where=f"operator '{op.name}'",
+                                    remedy=f"supply it as a Python function: --custom-op {op.type}=module.function")
         except MALFORMED as error:
             raise GraphError(f"malformed operator ({error})", where=where_of(op)) from error
-    outputs = tuple(importer.alias.get(name, name) for name in _outputs(graph))
-    return verify(_pruned(Graph(graph.name, tuple(importer.nodes.values()), outputs)))
-
-
-def _pruned(graph: Graph) -> Graph:
-    """Without constants that nobody reads in this library's form."""
-    return graph.replace(node for node in graph.nodes
-                         if node.data is None or graph.users[node.name] or node.name in graph.outputs)
+    return verify(importer.finished(_outputs(graph)))
 
 
 def parameter_arrays(graph: XGraph) -> dict[str, Array]:
-    """Every constant of the file by operator name."""
-    importer = _Importer(graph)
+    """Every constant of the file by operator name, in the file's own axis order."""
+    blobs, arrays = parameter_blobs(graph), dict[str, Any]()
     for op in graph.ops:
         if op.type in ("const", "const-fix"):
             try:
-                _const(importer, op)
+                arrays[op.name] = constant_array(op, blobs)
             except MALFORMED as error:
                 raise GraphError(f"malformed operator ({error})", where=where_of(op)) from error
-    return {name: node.data for name, node in importer.nodes.items() if node.data is not None}
+    return arrays

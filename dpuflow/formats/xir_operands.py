@@ -40,9 +40,12 @@ def stated_fix(op: XOp) -> Fix | None:
     return checked_position(op.get("fix_point"), op.get("bit_width", 8), where_of(op), zero=False)
 
 
-def parameter_blobs(graph: XGraph) -> dict[str, Mapping[str, bytes]]:
+Payload = bytes | memoryview
+
+
+def parameter_blobs(graph: XGraph) -> dict[str, Mapping[str, Payload]]:
     """For every operator of a DPU subgraph that subgraph's parameter registers."""
-    blobs: dict[str, Mapping[str, bytes]] = {}
+    blobs: dict[str, Mapping[str, Payload]] = {}
     for subgraph in graph.dpu_subgraphs:
         value = subgraph.attrs.get("reg_id_to_parameter_value")
         if value is not None and value.kind != "map_string_2_bytes":
@@ -60,6 +63,18 @@ def pair_of(op: XOp, key: str, default: tuple[int, ...] | None = None) -> tuple[
     if not isinstance(value, tuple) or len(value) != 2 or not all(isinstance(v, int) and v >= 1 for v in value):
         raise GraphError(f"malformed attribute '{key}'", where=where_of(op), got=value, expected="[width, height]")
     return int(value[1]), int(value[0])
+
+
+_NONLINEAR = {"": "none", "NONE": "none", "RELU": "relu", "RELU6": "relu6", "LEAKYRELU": "leaky_relu"}
+
+
+def nonlinear_of(op: XOp) -> str:
+    """The nonlinearity inside an operator, in this library's words."""
+    name = op.get("nonlinear", "NONE")
+    if name not in _NONLINEAR:
+        raise UnsupportedOp("unsupported nonlinearity", where=where_of(op), got=name,
+                            expected=", ".join(sorted(filter(None, _NONLINEAR))))
+    return _NONLINEAR[name]
 
 
 def padding_of(op: XOp, x: Node, kernel: tuple[int, int], stride: tuple[int, int],
@@ -82,12 +97,12 @@ def _ceil_extra(size: int, kernel: int, stride: int, dilation: int) -> int:
     return -(size - (kernel - 1) * dilation - 1) % stride
 
 
-def constant_bytes(op: XOp, blobs: Mapping[str, Mapping[str, bytes]], size: int) -> bytes:
-    """A constant's payload: its own data, or its place in the subgraph's parameter register."""
+def constant_bytes(op: XOp, blobs: Mapping[str, Mapping[str, Payload]], size: int) -> Payload:
+    """A constant's payload, a view: its own data, or its place in the subgraph's parameter register."""
     own = op.get("data", b"")
-    if not isinstance(own, bytes):
+    if not isinstance(own, (bytes, memoryview)):
         raise GraphError("a constant's data are no bytes", where=where_of(op), got=op.attrs["data"].kind)
-    if own:
+    if len(own):
         return own
     attrs = op.tensor.attrs
     if "ddr_addr" not in attrs or "reg_id" not in attrs:
@@ -99,11 +114,11 @@ def constant_bytes(op: XOp, blobs: Mapping[str, Mapping[str, bytes]], size: int)
         raise GraphError("a constant lies outside its parameter register", where=where_of(op),
                          got=f"{register}+{start}",
                          expected=f"{size} bytes within {len(blob) if blob is not None else 0}")
-    return bytes(blob[start:start + size])
+    return memoryview(blob)[start:start + size]
 
 
-def constant_array(op: XOp, blobs: Mapping[str, Mapping[str, bytes]]) -> Array:
-    """A constant's value in the file's axis order."""
+def constant_array(op: XOp, blobs: Mapping[str, Mapping[str, Payload]]) -> Array:
+    """A constant's value in the file's axis order: a view of the file's bytes, never a copy."""
     dtype = _NUMPY.get((op.tensor.data_type, op.tensor.bits))
     if dtype is None:
         raise UnsupportedOp("a constant of an unsupported type", where=where_of(op),
@@ -113,5 +128,5 @@ def constant_array(op: XOp, blobs: Mapping[str, Mapping[str, bytes]]) -> Array:
     if len(data) != size:
         raise GraphError("a constant's data do not fit its shape", where=where_of(op), expected=f"{size} bytes",
                          got=f"{len(data)} bytes")
-    array: Array = np.frombuffer(data, np.dtype(dtype).newbyteorder("<")).astype(dtype).reshape(op.tensor.dims)
-    return array
+    array: Array = np.frombuffer(data, np.dtype(dtype).newbyteorder("<")).astype(dtype, copy=False)
+    return array.reshape(op.tensor.dims)

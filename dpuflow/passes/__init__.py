@@ -20,12 +20,14 @@ from dpuflow.passes.fuse_bias import fuse_bias
 from dpuflow.passes.fuse_nonlinear import fuse_leaky_maximum, fuse_nonlinear
 from dpuflow.passes.mean_to_pool import mean_to_pool
 from dpuflow.passes.prune import prune
+from dpuflow.passes.push_concat_fixes import push_concat_fixes
 
 Pass = Callable[[Graph], Graph]
 
 # Float graph with fix nodes (an eval graph, a quantized xmodel) -> quantized graph.
 LOWER: tuple[Pass, ...] = (
     absorb_constant_fixes,
+    push_concat_fixes,
     fuse_bias,
     drop_pool_scale,
     fuse_leaky_maximum,

@@ -4,6 +4,7 @@
     y/aquant = fix(y) pos=4               ->    y: int8@4 = conv2d(x, w, b) nonlinear=relu
 
 The fix's readers read the operator, which keeps its name; an output ``y/aquant`` is called ``y``.
+Then copies take their operands' positions, and what still reads a float tensor computes in float.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from dpuedge import fixed
 from dpuflow.errors import GraphError
 from dpuflow.ir.graph import Fix, Graph, Node, rebuild
 from dpuflow.ops import get_op
+from dpuflow.passes.propagate_positions import propagate_positions
+from dpuflow.passes.split_float_islands import split_float_islands
 
 
 def _check_position(node: Node) -> None:
@@ -23,6 +26,10 @@ def _check_position(node: Node) -> None:
 
 def absorb_fixes(graph: Graph) -> Graph:
     """Make each operator that a fix node alone follows yield int8; other fixes become identities."""
+    return split_float_islands(propagate_positions(_absorbed(graph)))
+
+
+def _absorbed(graph: Graph) -> Graph:
     replaced: dict[str, Node | None] = {}
     rename: dict[str, str] = {}
     for node in graph.nodes:
@@ -37,13 +44,15 @@ def absorb_fixes(graph: Graph) -> Graph:
             rename[node.name] = source.name
         elif source.name in replaced:
             replaced[node.name] = Node(node.name, "identity", node.inputs, shape=node.shape, fix=fix)
-        else:
-            raise GraphError("a fix node after an operator that cannot be quantized here",
-                             where=f"node '{node.name}'", got=source.op)
+        else:  # the float tensor itself is needed, or has no fixed-point form
+            replaced[node.name] = Node(node.name, "float2fix", node.inputs, shape=node.shape, fix=fix)
     return rebuild(graph, replaced, rename)
 
 
 def _can_absorb(graph: Graph, source: Node, replaced: dict[str, Node | None]) -> bool:
-    if source.name in replaced or len(graph.users[source.name]) != 1 or source.name in graph.outputs:
+    if source.name in replaced or source.name in graph.outputs:
+        return False
+    readers = [graph.by_name[name] for name in graph.users[source.name]]
+    if any(reader.op != "fix" or reader.attrs != readers[0].attrs for reader in readers):
         return False
     return source.op == "input" or get_op(source.op).fixed is not None
