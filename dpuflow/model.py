@@ -12,8 +12,12 @@ from dpuflow.formats.graphdef import TFGraph, parse_graphdef, read_bytes
 from dpuflow.formats.tf_import import import_tf
 from dpuflow.formats.xir import XGraph, parse_xmodel
 from dpuflow.formats.xir_import import import_xir
+from dpuflow.formats.xir_importer import is_simulated
 from dpuflow.ir.graph import Graph, Shape
+from dpuflow.ops.custom import CustomFunction
 from dpuflow.passes import lower
+
+CustomFunctions = Mapping[str, CustomFunction]
 
 
 @dataclass(frozen=True)
@@ -32,6 +36,7 @@ FLOAT_GRAPH = "frozen float graph"
 EVALUATION_GRAPH = "quantized graph with FixNeurons (quantize_eval_model.pb)"
 DEPLOY_GRAPH = "deploy graph (deploy_model.pb)"
 XMODEL = "compiled xmodel"
+QUANTIZED_XMODEL = "quantized xmodel, not yet compiled"
 
 
 def model_from_tf(tf: TFGraph, name: str, shapes: Mapping[str, Shape] | None = None) -> Model:
@@ -56,25 +61,29 @@ def _parse_pb(data: bytes, path: Path) -> Model:
     return model_from_tf(parse_graphdef(data, path), path.stem)
 
 
-def _parse_xmodel(data: bytes, path: Path) -> Model:
-    xir = parse_xmodel(data, path)
-    return Model(str(path), XMODEL, _whole(import_xir(xir), path), True, xir=xir)
+def model_from_xir(xir: XGraph, source: str, custom: CustomFunctions | None = None) -> Model:
+    """An XIR graph as a model: compiled, or quantized and not yet compiled."""
+    graph = _whole(import_xir(xir, custom), source)
+    if is_simulated(xir):
+        return Model(source, QUANTIZED_XMODEL, lower(graph), True, xir=xir)
+    return Model(source, XMODEL, graph, True, xir=xir)
 
 
-_READERS = {".pb": _parse_pb, ".xmodel": _parse_xmodel}
-
-
-def load(path: Path | str) -> Model:
+def load(path: Path | str, custom: CustomFunctions | None = None) -> Model:
     """Read a frozen GraphDef (float, evaluation or deploy) or an ``.xmodel``.
 
-    FormatError for a file that is neither, GraphError or UnsupportedOp naming the node for a
-    network that cannot be used.
+    ``custom``: Python functions for an xmodel's custom operators, by type. FormatError for a file
+    that is neither, GraphError or UnsupportedOp naming the node for a network that cannot be used.
     """
     path = Path(path)
-    reader = _READERS.get(path.suffix.lower())
-    if reader is None and not path.is_dir() and path.exists():
+    suffix = path.suffix.lower()
+    if suffix not in SUFFIXES and not path.is_dir() and path.exists():
         raise FormatError("not a model file that can be read here", where=path,
-                          expected=" or ".join(_READERS), got=path.suffix or "no suffix")
+                          expected=" or ".join(SUFFIXES), got=path.suffix or "no suffix")
     data = read_bytes(path)
-    assert reader is not None
-    return reader(data, path)
+    if suffix == ".xmodel":
+        return model_from_xir(parse_xmodel(data, path), str(path), custom)
+    return _parse_pb(data, path)
+
+
+SUFFIXES = (".pb", ".xmodel")

@@ -8,7 +8,7 @@ from typing import Any
 
 from dpuflow.compiler.memory import MemoryMap, dense_strides, ohwi
 from dpuflow.formats.xir import XTensor, XValue
-from dpuflow.ir.graph import Graph, Node
+from dpuflow.ir.graph import Array, Graph, Node
 from dpuflow.ops.activation import LEAKY_FACTOR, LEAKY_SHIFT
 
 ROUND_ACTIVATION, ROUND_CONSTANT = "DPU_ROUND", "STD_ROUND"
@@ -32,6 +32,13 @@ def text(value: str) -> XValue:
 def u64(value: int) -> XValue:
     """A uint64 attribute."""
     return XValue("uint64", int(value))
+
+
+def file_order(data: Array, order: str) -> Array:
+    """A constant's axes as the file wants them: weights OHWI or (out, in), all else as it is."""
+    axes = {4: (3, 0, 1, 2), 2: (1, 0)}.get(data.ndim) if order == "weights" else None
+    ordered: Array = data.transpose(axes) if axes else data
+    return ordered
 
 
 def _wh(pair: tuple[int, int]) -> XValue:

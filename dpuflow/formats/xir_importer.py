@@ -52,10 +52,12 @@ class XirImporter:
 
     def emit(self, op: XOp, kind: str, operands: Iterable[Node], attrs: Any = None) -> Node:
         """A node of the operator's name; GraphError if the file records another shape."""
-        made = self.made(op, op.name, kind, operands, attrs)
-        if made.shape[1:] != op.tensor.dims[1:] or len(made.shape) != len(op.tensor.dims):
+        made, dims = self.made(op, op.name, kind, operands, attrs), op.tensor.dims
+        if op.name in self.layouts:
+            dims = tuple(dims[axis] for axis in self.layouts[op.name]) if len(dims) == len(made.shape) else ()
+        if made.shape[1:] != dims[1:] or len(made.shape) != len(dims):
             raise GraphError("recorded output shape and operator differ", where=where_of(op), expected=made.shape,
-                             got=op.tensor.dims)
+                             got=dims)
         self.nodes[op.name] = made.replace(fix=fix_of(op), label=str(op.get("dpuflow_layer", "")))
         return self.nodes[op.name]
 
