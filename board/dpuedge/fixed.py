@@ -168,6 +168,11 @@ def snap(values, pos, rounding="half_up", bits=8):
 
 def _nearest(scaled, rounding):
     """Float32 rounded half up, away or even, exact: a tie shows as a difference of one half."""
+    shape = np.shape(scaled)
+    return _nearest_flat(np.reshape(scaled, -1), rounding).reshape(shape)
+
+
+def _nearest_flat(scaled, rounding):
     nearest = np.rint(scaled)
     if rounding == "half_even":
         return nearest

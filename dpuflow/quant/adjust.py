@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Iterator, Mapping, MutableMapping
 
-from dpuflow.formats.graphdef import TFGraph
+from dpuflow.formats.graphdef import TFGraph, TFNode
 from dpuflow.quant.config import QuantizeConfig
 from dpuflow.quant.insert import Group
 
@@ -25,18 +25,49 @@ def _fixes_behind(graph: TFGraph, name: str) -> list[str]:
 
 
 def align_concat(graph: TFGraph, positions: MutableMapping[str, int], config: QuantizeConfig) -> None:
-    """Every input of a quantized concat takes the concat's position (mode 0 all, 1 outputs only)."""
-    if config.align_concat == 2:
-        return
-    for node in graph.nodes:
-        fix = f"{node.name}/aquant"
-        if node.op not in ("Concat", "ConcatV2") or fix not in positions:
-            continue
-        if config.align_concat == 1 and node.name not in config.output_nodes:
-            continue
-        for operand in node.operands[:-1]:
+    """Every input of a quantized concat takes the concat's position (mode 0 all, 1 outputs only).
+
+    All concats look at the positions before this pass; of two that read one tensor the later that
+    differs wins, in the order of the file.
+    """
+    aligned: dict[str, int] = {}
+    for fix in _fixes_after(graph, ("Concat", "ConcatV2"), config.align_concat, config):
+        for operand in graph.node(graph.node(fix).operands[0]).operands[:-1]:
             for name in _fixes_behind(graph, operand):
-                positions[name] = positions[fix]
+                if positions[name] != positions[fix]:
+                    aligned[name] = positions[fix]
+    positions.update(aligned)
+
+
+def _fixes_after(graph: TFGraph, ops: tuple[str, ...], mode: int, config: QuantizeConfig) -> Iterator[str]:
+    """FixNeurons of nodes of these operators: mode 0 all, 1 output nodes only, 2 none."""
+    for node in graph.nodes:
+        if node.op == "FixNeuron" and mode != 2:
+            producer = graph.node(node.operands[0])
+            if producer.op in ops and (mode == 0 or producer.name in config.output_nodes):
+                yield node.name
+
+
+def _is_pool(graph: TFGraph, node: TFNode) -> bool:
+    """A MaxPool, or the product with an AvgPool."""
+    return node.op == "MaxPool" or (node.op == "Mul" and graph.node(node.operands[0]).op == "AvgPool")
+
+
+def _pool_input(graph: TFGraph, node: TFNode) -> str:
+    pool = node if node.op == "MaxPool" else graph.node(node.operands[0])
+    return pool.operands[0]
+
+
+def align_pool(graph: TFGraph, positions: MutableMapping[str, int], config: QuantizeConfig) -> None:
+    """The FixNeuron that feeds a pool takes the pool's position (release 3.0 and later)."""
+    aligned: dict[str, int] = {}
+    for fix in _fixes_after(graph, ("MaxPool", "Mul"), config.pool_alignment, config):
+        producer = graph.node(graph.node(fix).operands[0])
+        if _is_pool(graph, producer):
+            feed = _pool_input(graph, producer)
+            if feed in positions and positions[feed] != positions[fix]:
+                aligned[feed] = positions[fix]
+    positions.update(aligned)
 
 
 class _Positions:
@@ -134,7 +165,8 @@ def adjust_positions(graph: TFGraph, groups: tuple[Group, ...], positions: Mappi
     """All post passes, in the vendor's order; groups in the order of their names."""
     adjusted = dict(positions)
     align_concat(graph, adjusted, config)
-    ordered = tuple(sorted(groups, key=lambda group: group.compute))
+    align_pool(graph, adjusted, config)
+    ordered = tuple(sorted(groups))
     if config.adjust_shift_cut:
         adjust_shift_cut(ordered, adjusted)
     if config.adjust_shift_bias:

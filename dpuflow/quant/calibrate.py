@@ -29,12 +29,13 @@ class _Votes:
     """What each FixNeuron decided in each iteration."""
 
     neurons: Mapping[str, TFNode]
+    activation_rounding: str
     counts: dict[str, Counter[int]] = field(default_factory=dict)
 
     def __call__(self, node: Node, value: Array) -> Array:
         neuron = self.neurons[node.name]
         mode, bits = int(neuron.get("mode", 1)), int(neuron.get("bit_width", 8))
-        rounding = "half_up" if mode == 1 else "half_away"
+        rounding = self.activation_rounding if mode == 1 else "half_away"
         pos = _position(value, int(neuron.get("method", 1)), rounding, bits, mode == 2)
         self.counts.setdefault(node.name, Counter())[pos] += 1
         if pos == fixed.ALL_ZERO_POS:
@@ -96,11 +97,11 @@ def _checked_array(value: object, name: str, where: str) -> Array:
 
 
 def calibrate(graph: TFGraph, outputs: Iterable[str], shapes: Mapping[str, Shape],
-              batches: Batches) -> dict[str, int]:
+              batches: Batches, activation_rounding: str = "half_up") -> dict[str, int]:
     """The position of every FixNeuron of ``graph``, by name."""
     neurons = {node.name: node for node in graph.nodes if node.op == "FixNeuron"}
     wanted = tuple(dict.fromkeys((*outputs, *neurons)))
-    votes = _Votes(neurons)
+    votes = _Votes(neurons, activation_rounding)
     network = _freeze_constants(import_tf(graph, wanted, shapes), votes)
     placeholders = [node.name for node in graph.placeholders]
     read = {node.name for node in network.inputs}

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import warnings
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from dpuflow.formats.graphdef import TFGraph, TFNode, base_name, new_node
 from dpuflow.formats.tf_values import FLOAT
 from dpuflow.quant.config import QuantizeConfig
-from dpuflow.quant.patterns import Match, find_matches
+from dpuflow.quant.known_patterns import Match, find_groups, nodes_to_ignore
 
-COMPUTE_KINDS = ("atrous", "convfc", "leakyrelu", "fused_leakyrelu", "keras_leakyrelu", "batchnorm")
 _CONSTANT_ROLES = ("weights", "biases", "alpha", "scale", "offset")
 _DEPTHWISE = ("DepthwiseConv2d", "DepthwiseConv2dNative")
 # The kinds whose depthwise weights get mode 2 (section 3.6).
-_DEPTHWISE_KINDS = ("convfc", "convfc_bias", "convfc_bias_relu", "convfc_bias_leakyrelu", "convfc_leakyrelu",
-                    "convfc_bias_keras_leakyrelu", "convfc_keras_leakyrelu")
+_DEPTHWISE_KINDS = ("convfc", "convfc_bias", "convfc_relu", "convfc_bias_relu", "convfc_bias_leakyrelu",
+                    "convfc_leakyrelu", "convfc_bias_keras_leakyrelu", "convfc_keras_leakyrelu")
 
 
 @dataclass(frozen=True)
@@ -34,9 +34,13 @@ class FixNeuron:
         return f"{self.producer}/{self.suffix}"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, order=True)
 class Group:
-    """A compute group for the shift adjustments (section 6); node names, biases '' if none."""
+    """A compute group for the shift adjustments (section 6); node names, biases '' if none.
+
+    Groups are visited in the order of their names. ``input`` of a transposed convolution is its
+    shape operand: the vendor's slip, which takes these groups out of the adjustments.
+    """
 
     compute: str
     input: str
@@ -47,112 +51,121 @@ class Group:
 
 @dataclass(frozen=True)
 class Placement:
-    """The FixNeurons by producer and the compute groups."""
+    """The FixNeurons by producer, the compute groups and all matches that are not ignored."""
 
     fixes: Mapping[str, FixNeuron]
     groups: tuple[Group, ...]
     matches: tuple[Match, ...]
 
 
-def is_compute(match: Match) -> bool:
-    """Whether the group is quantized whatever its inputs are."""
-    return match.kind.startswith(COMPUTE_KINDS)
-
-
 class _Placer:
     def __init__(self, graph: TFGraph, config: QuantizeConfig) -> None:
         self.graph, self.config = graph, config
         self.fixes: dict[str, FixNeuron] = {}
+        self.groups: set[Group] = set()
         self.bits = dict(config.nodes_bit)
         self.methods = dict(config.nodes_method)
 
-    def _is_float(self, name: str) -> bool:
+    def is_float(self, name: str) -> bool:
         node = self.graph.by_name[name]
-        kind = node.get("T", node.get("dtype", FLOAT))
+        kind = node.get("dtype", node.get("T", FLOAT))
         return bool(kind == FLOAT)
 
     def activation(self, name: str, method: int | None = None) -> None:
-        if name in self.fixes or not self._is_float(name):
-            return
         method = self.methods.get(name, self.config.method) if method is None else method
         bits = self.bits.get(name, self.config.activation_bit)
-        self.fixes[name] = FixNeuron(name, "aquant", 1, 1 if method == 2 else method, bits)
+        self.fixes.setdefault(name, FixNeuron(name, "aquant", 1, 1 if method == 2 else method, bits))
 
     def constant(self, name: str, match: Match, role: str) -> None:
-        if name in self.fixes:
-            return
         compute = match.roles.get("compute", "")
         depthwise = (role == "weights" and match.kind in _DEPTHWISE_KINDS
                      and self.graph.by_name[compute].op in _DEPTHWISE)
-        method = self.methods.get(compute if role == "weights" else name, self.config.method)
+        method = self.methods.get(name, self.methods.get(compute if role == "weights" else name, self.config.method))
         bits = self.bits.get(name, self.config.weight_bit)
-        self.fixes[name] = FixNeuron(name, "wquant", 2 if depthwise else 0,
-                                     method if depthwise or method != 2 else 1, bits)
+        self.fixes.setdefault(name, FixNeuron(name, "wquant", 2 if depthwise else 0,
+                                              method if depthwise or method != 2 else 1, bits))
 
-    def place(self, match: Match) -> None:
-        for role in _CONSTANT_ROLES:
-            if role in match.roles and (role != "scale" or match.kind.startswith("batchnorm")):
-                self.constant(match.roles[role], match, role)
-        if match.kind == "placeholder":
-            self.activation(match.last, method=0)
-            return
-        if is_compute(match):
-            self.activation(match.roles["input"])
-        self.activation(match.last)
-        node = self.graph.by_name[match.roles.get("other", match.last)]
-        if node.op == "ConcatV2":
-            for operand in node.operands[:-1]:
-                self.activation(operand)
+    def constants(self, match: Match) -> dict[str, str]:
+        """The group's parameters by role; the fused leaky slope is no tensor."""
+        return {role: match.roles[role] for role in _CONSTANT_ROLES if role in match.roles}
 
-    def inputs_quantized(self, match: Match) -> bool:
-        """Whether every input counts as quantized; one-operand nodes always do (section 3.5)."""
+    def place(self, match: Match) -> bool:
+        """FixNeurons of a group, unless one of its tensors is not float; whether any is new."""
+        before = len(self.fixes)
+        constants = self.constants(match)
+        checked = (*constants.values(), match.last, *(match.roles[r] for r in ("compute",) if r in match.roles))
+        if not all(map(self.is_float, checked)):
+            return False
+        for role, name in constants.items():
+            self.constant(name, match, role)
+        self.activation(match.last, 0 if match.kind == "placeholder" else None)
+        if match.is_compute:
+            self.groups.add(self.group(match))
+        return len(self.fixes) > before
+
+    def group(self, match: Match) -> Group:
+        roles = match.roles
+        return Group(roles["compute"], roles.get("shape", roles["input"]), match.last, roles["weights"],
+                     roles.get("biases", ""))
+
+    def reads(self, match: Match) -> tuple[str, ...]:
+        """What must be quantized first; of "other" nodes all operands but the last (section 3.5)."""
         if match.kind.startswith("other"):
-            operands = self.graph.by_name[match.roles["other"]].operands[:-1]
-        else:
-            operands = tuple(match.roles[role] for role in ("input", "input2") if role in match.roles)
-        return all(name in self.fixes for name in operands)
+            return self.graph.by_name[match.last].operands[:-1]
+        return match.inputs
+
+    def finish(self, match: Match) -> None:
+        """What a compute group and a concatenation read gets FixNeurons of its own."""
+        concat = match.kind == "other" and self.graph.by_name[match.last].op == "ConcatV2"
+        if concat or match.is_compute:
+            for name in filter(self.is_float, self.reads(match)):
+                self.activation(name)
+
+
+def _warn_unused(graph: TFGraph, config: QuantizeConfig, fixes: Mapping[str, FixNeuron]) -> None:
+    for name in dict(config.nodes_bit):
+        if name not in graph.by_name:
+            warnings.warn(f"[DECENT_WARNING] --nodes_bit: {name} not found in quantized graph, please specify node "
+                          "in quantized graph", stacklevel=3)
+        elif name not in fixes:
+            warnings.warn(f"[DECENT_WARNING] --nodes_bit: {name} gets no FixNeuron, so this width is ignored",
+                          stacklevel=3)
 
 
 def place_fix_neurons(graph: TFGraph, config: QuantizeConfig) -> Placement:
-    """Decide every FixNeuron: compute groups first, the others until nothing changes."""
+    """Decide every FixNeuron: group by group until nothing changes, then what they read."""
     placer = _Placer(graph, config)
-    ignored = set(config.ignore_nodes)
-    matches = tuple(match for match in find_matches(graph) if not ignored.intersection(match.claimed))
-    waiting = []
-    for match in matches:
-        if match.kind == "placeholder" or is_compute(match):
-            placer.place(match)
-        else:
-            waiting.append(match)
+    ignored = nodes_to_ignore(graph, config.ignore_nodes)
+    matches = tuple(match for match in find_groups(graph) if not ignored.intersection(match.claimed))
     placed = True
     while placed:
-        ready = [match for match in waiting if placer.inputs_quantized(match)]
-        placed = bool(ready)
-        for match in ready:
-            placer.place(match)
-            waiting.remove(match)
-    groups = tuple(
-        Group(match.roles["compute"], match.roles["input"], match.last, match.roles["weights"],
-              match.roles.get("biases", ""))
-        for match in matches if "compute" in match.roles
-    )
-    return Placement(placer.fixes, groups, matches)
+        placed = False
+        for match in matches:
+            if match.is_compute or all(name in placer.fixes for name in placer.reads(match)):
+                placed |= placer.place(match)
+    for match in matches:
+        placer.finish(match)
+    _warn_unused(graph, config, placer.fixes)
+    return Placement(placer.fixes, tuple(sorted(placer.groups)), matches)
 
 
-def fix_node(fix: FixNeuron) -> TFNode:
-    """The FixNeuron as DNNDK writes it: no ``output_dir``, no ``T`` (section 3.6, section 13)."""
-    return new_node(fix.name, "FixNeuron", (fix.producer,), bit_width=fix.bits, method=fix.method,
+def fix_node(fix: FixNeuron, config: QuantizeConfig) -> TFNode:
+    """The FixNeuron as the configured release writes it (section 3.6, section 13)."""
+    node = new_node(fix.name, "FixNeuron", (fix.producer,), bit_width=fix.bits, method=fix.method,
                     mode=fix.mode, phase=0, quantize_pos=0)
+    if config.release.writes_output_dir:
+        node = node.with_attrs(output_dir=config.output_dir)
+    return node.with_attrs(T=FLOAT) if config.release.writes_type else node
 
 
-def insert_fix_neurons(graph: TFGraph, placement: Placement) -> TFGraph:
+def insert_fix_neurons(graph: TFGraph, fixes: Iterable[FixNeuron], config: QuantizeConfig) -> TFGraph:
     """Each FixNeuron directly after its producer; all the producer's readers read it."""
-    rename = {name: fix.name for name, fix in placement.fixes.items()}
+    after = {fix.producer: fix for fix in fixes}
     nodes: list[TFNode] = []
     for node in graph.nodes:
-        inputs = tuple(rename.get(base_name(name), name) if not name.startswith("^") else name
+        inputs = tuple(after[base_name(name)].name if not name.startswith("^") and base_name(name) in after else name
                        for name in node.inputs)
         nodes.append(node.replace(inputs=inputs))
-        if node.name in placement.fixes:
-            nodes.append(fix_node(placement.fixes[node.name]))
+        if node.name in after:
+            nodes.append(fix_node(after[node.name], config))
     return graph.replace(nodes)

@@ -20,34 +20,19 @@ from dpuflow.quant.calibrate import Batches, calibrate, check_batch
 from dpuflow.quant.config import QuantizeConfig
 from dpuflow.quant.deploy import deploy_graph
 from dpuflow.quant.insert import Placement, insert_fix_neurons, place_fix_neurons
-from dpuflow.quant.optimise import (
-    drop_unread_constants,
-    expand_batch_norm,
-    fold_batch_norm,
-    fold_constants,
-    fold_mul,
-    remove_identities,
-    split_shared_constants,
-)
 from dpuflow.quant.order import topological
-from dpuflow.quant.partition import Partition, check_nodes, merge, partition
-from dpuflow.quant.simulate_dpu import mean_to_average_pool, scale_average_pools, set_leaky_slope
+from dpuflow.quant.partition import check_nodes, merge, partition
+from dpuflow.quant.prepare import DEBUG_FILES, OPTIMISE, Step, steps_of
 
-Step = Callable[[TFGraph, QuantizeConfig], TFGraph]
+__all__ = ["OPTIMISE", "Observe", "Prepared", "Quantized", "Step", "check_float_graph", "prepare", "quantize_graph",
+           "with_positions"]
 
-# The optimisation of the part between input and output nodes, in the vendor's order.
-OPTIMISE: tuple[Step, ...] = (
-    remove_identities,
-    split_shared_constants,
-    mean_to_average_pool,
-    scale_average_pools,
-    set_leaky_slope,
-    fold_constants,
-    expand_batch_norm,
-    fold_batch_norm,
-    fold_mul,
-    drop_unread_constants,
-)
+# Called with the vendor's name of a stage and the graph after it.
+Observe = Callable[[str, TFGraph], None]
+
+
+def _look_away(name: str, graph: TFGraph) -> None:
+    """Nobody wants to see the stages."""
 
 
 @dataclass(frozen=True)
@@ -79,35 +64,29 @@ def check_float_graph(graph: TFGraph, config: QuantizeConfig, batch: Mapping[str
                                 remedy="check the frozen weights and the preprocessing")
 
 
-def prepare(graph: TFGraph, config: QuantizeConfig) -> Prepared:
+def optimise(main: TFGraph, config: QuantizeConfig, observe: Observe = _look_away) -> TFGraph:
+    """The steps between cutting the graph and placing FixNeurons."""
+    for step in steps_of(config):
+        main = step(main, config)
+        if step.__name__ in DEBUG_FILES:
+            observe(DEBUG_FILES[step.__name__], main)
+    observe("optimized", main)
+    return main
+
+
+def prepare(graph: TFGraph, config: QuantizeConfig, observe: Observe = _look_away) -> Prepared:
     """Cut, optimise, place FixNeurons, attach the rest again, sort."""
     cut = partition(graph, config)
-    main = cut.main
-    import_tf(main, config.output_nodes, config.shapes)  # names what cannot be run before anything is changed
-    for step in OPTIMISE:
-        main = step(main, config)
-    placement = place_fix_neurons(topological(main), config)
-    merged = merge(insert_fix_neurons(main, placement), cut)
-    return Prepared(topological(_in_float_order(merged, graph, cut)), placement)
-
-
-def _in_float_order(merged: TFGraph, original: TFGraph, cut: Partition) -> TFGraph:
-    """The float graph's order; new nodes stay behind their neighbours, inputs at the end."""
-    index = {node.name: at for at, node in enumerate(original.nodes)}
-    inputs = {node.name for node in cut.original_inputs}
-    outside = {node.name for node in cut.aux}
-    keys: dict[str, float] = {}
-    latest = -1.0
-    for node in merged.nodes:
-        if node.name in outside:
-            keys[node.name] = index[node.name]
-            continue
-        if node.name in inputs:
-            latest = float("inf")
-        elif node.name in index:
-            latest = max(latest, float(index[node.name]))
-        keys[node.name] = latest
-    return merged.replace(sorted(merged.nodes, key=lambda node: keys[node.name]))
+    observe("main_graph", cut.main)
+    observe("aux_graph", graph.replace(cut.aux))
+    import_tf(cut.main, config.output_nodes, config.shapes)  # names what cannot be run before anything is changed
+    main = optimise(cut.main, config, observe)
+    placement = place_fix_neurons(main, config)
+    inserted = insert_fix_neurons(main, placement.fixes.values(), config)
+    observe("fn_inserted", inserted)
+    merged = topological(merge(inserted, cut))
+    observe("quantize_calibration_model", merged)
+    return Prepared(merged, placement)
 
 
 def with_positions(graph: TFGraph, positions: Mapping[str, int]) -> TFGraph:
@@ -121,11 +100,13 @@ def with_positions(graph: TFGraph, positions: Mapping[str, int]) -> TFGraph:
     return graph.replace(final(node) for node in graph.nodes)
 
 
-def quantize_graph(graph: TFGraph, config: QuantizeConfig, batches: Batches) -> Quantized:
+def quantize_graph(graph: TFGraph, config: QuantizeConfig, batches: Batches,
+                   observe: Observe = _look_away) -> Quantized:
     """Quantize a frozen graph by the vendor's rule; errors are typed and name the node."""
-    prepared = prepare(graph, config)
+    prepared = prepare(graph, config, observe)
     quantized = [fix.name for fix in prepared.placement.fixes.values()]
-    positions = calibrate(prepared.graph, quantized, config.shapes, batches)
+    positions = calibrate(prepared.graph, quantized, config.shapes, batches, config.activation_rounding)
     positions = adjust_positions(prepared.graph, prepared.placement.groups, positions, config)
     evaluation = with_positions(prepared.graph, positions)
-    return Quantized(evaluation, deploy_graph(evaluation, config), positions)
+    observe("quantize_evaluation_model", evaluation)
+    return Quantized(evaluation, deploy_graph(evaluation, config, observe), positions)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pytest
 
@@ -168,7 +170,11 @@ def test_outside_of_the_cut_survives_in_the_eval_graph_only():
 
 def test_ignored_nodes_get_no_fix_neurons():
     config = small_net.config(GRAPH, ignore_nodes=("net/conv1/Conv2D",))
-    result = quantize_graph(GRAPH, config, ({"x": batch} for batch in DATA))
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        result = quantize_graph(GRAPH, config, ({"x": batch} for batch in DATA))
+    assert [str(warning.message).split(" is not")[0] for warning in said] == [
+        "[DECENT_WARNING] Node net/conv1/Relu(Type: Relu)", "[DECENT_WARNING] Node net/mean2(Type: Mean)"]
     assert not [name for name in result.positions if name.startswith("net/conv1")]
     assert result.deploy.node("net/conv1/Conv2D").get("quantize_ignored") is True
 

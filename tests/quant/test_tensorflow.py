@@ -30,7 +30,8 @@ def build(v1, x, rng):
     y = tf.nn.leaky_relu(y, 0.1)
     y = tf.concat([tf.nn.max_pool2d(y, 3, 2, "SAME"), tf.nn.avg_pool2d(y, 3, 2, "SAME")], 3)
     z = tf.nn.conv2d(y, variable((1, 1, 12, 12)), 1, "VALID", dilations=1)
-    y = tf.maximum(0.1 * (y + z), y + z)
+    y = y + z
+    y = tf.maximum(0.1 * y, y)
     y = tf.pad(y, [[0, 0], [1, 0], [0, 2], [0, 0]])
     y = tf.nn.conv2d(y, variable((3, 3, 12, 4)), 1, "VALID", dilations=[1, 1, 1, 1])
     y = tf.reshape(y, [-1, int(np.prod(y.shape[1:]))])
