@@ -6,7 +6,7 @@ import argparse
 import json
 from typing import Any
 
-from dpuflow.compiler.partition import Placement, place_all
+from dpuflow.compiler.placement import Placement, place_all
 from dpuflow.model import load
 from dpuflow.passes import FOR_DPU, run_passes
 from dpuflow.passes.as_if_quantized import as_if_quantized

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from dpuflow.ir.graph import Graph, Node
 from dpuflow.target.arch import Core
@@ -28,13 +28,15 @@ class Kernel:
 
 @dataclass(frozen=True)
 class Compiled:
-    """A compiled network. ``reasons`` says for every node on the CPU why it is there."""
+    """A compiled network. ``reasons`` says for every node on the CPU why it is there, ``notes`` for every
+    node that a rewrite made what was done."""
 
     name: str
     graph: Graph
     kernels: tuple[Kernel, ...]
     core: Core
     reasons: Mapping[str, str]
+    notes: Mapping[str, str] = field(default_factory=dict)
 
     def nodes(self, kernel: Kernel) -> tuple[Node, ...]:
         """A kernel's nodes in order."""

@@ -8,7 +8,7 @@ import numpy as np
 
 from dpuflow.compiler.compiled import Compiled, Kernel
 from dpuflow.compiler.memory import memory_map
-from dpuflow.compiler.partition import place_all
+from dpuflow.compiler.placement import place_all
 from dpuflow.ir.graph import Node
 from dpuflow.target.performance import workload
 from dpuflow.target.work import ConvWork, MoveWork

@@ -5,7 +5,9 @@ from __future__ import annotations
 import dataclasses
 
 from dpuflow.compiler.compiled import Compiled, Kernel
-from dpuflow.compiler.partition import kernels, place_all
+from dpuflow.compiler.partition import kernels
+from dpuflow.compiler.placement import place_all
+from dpuflow.compiler.rewrites import fit
 from dpuflow.errors import CompileError
 from dpuflow.ir.graph import Graph
 from dpuflow.model import Model
@@ -22,7 +24,8 @@ def compile_graph(graph: Graph, core: Core, name: str) -> Compiled:
     CompileError when not a single layer runs on the DPU; every layer that goes to the CPU is
     recorded with its reason.
     """
-    lowered = run_passes(graph, FOR_DPU)
+    fitted = fit(run_passes(graph, FOR_DPU), core)
+    lowered = fitted.graph
     placements = place_all(lowered, core)
     if not any(placement.device == "DPU" for placement in placements):
         first = placements[0] if placements else None
@@ -30,7 +33,7 @@ def compile_graph(graph: Graph, core: Core, name: str) -> Compiled:
                            got=f"{first.node.name}: {first.reason}" if first else "an empty network",
                            remedy="quantize the network first; `dpuflow inspect` lists every layer")
     reasons = {p.node.name: p.reason for p in placements if p.device == "CPU"}
-    return Compiled(name, lowered, kernels(lowered, placements, name), core, reasons)
+    return Compiled(name, lowered, kernels(lowered, placements, name), core, reasons, fitted.notes)
 
 
 # What a convolution takes in behind it (performance specification, section 4: fusion).

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from dpuflow.ir.graph import Graph, Node, Shape
-from dpuflow.target.work import ConvWork, EltwiseWork, LayerWork, MoveWork, PoolWork
+from dpuflow.target.work import ActivationWork, ConvWork, EltwiseWork, LayerWork, MoveWork, PoolWork
 
 
 def _map(shape: Shape) -> tuple[int, int, int]:
@@ -25,12 +25,11 @@ def _conv(graph: Graph, node: Node) -> LayerWork | str:
         return "its weights are computed, not constant"
     acc_pos = _pos(x) + _pos(weights)
     depthwise = node.op == "depthwise_conv2d"
-    if depthwise and weights.shape[3] != 1:
-        return f"depthwise with channel multiplier {weights.shape[3]}: the DPU does 1"
     return ConvWork(
         node.layer, _map(x.shape), _map(node.shape), (weights.shape[0], weights.shape[1]),
         node.attrs.stride, node.attrs.dilation, tuple(node.attrs.padding), node.attrs.groups, depthwise,
-        node.attrs.nonlinear, acc_pos - _pos(node), acc_pos - _pos(operands[2]) if len(operands) > 2 else None)
+        node.attrs.nonlinear, acc_pos - _pos(node), acc_pos - _pos(operands[2]) if len(operands) > 2 else None,
+        weights.shape[3] if depthwise else 1)
 
 
 def _pool(graph: Graph, node: Node) -> LayerWork | str:
@@ -49,15 +48,21 @@ def _eltwise(graph: Graph, node: Node) -> LayerWork | str:
                        node.attrs.nonlinear, max(positions) - min(positions), min(positions) - _pos(node))
 
 
+def _activation(graph: Graph, node: Node) -> LayerWork | str:
+    (x,) = graph.operands(node)
+    return ActivationWork(node.layer, _map(x.shape), _map(node.shape), node.op)
+
+
 def _move(graph: Graph, node: Node) -> LayerWork | str:
     operands = graph.operands(node)
     equal = all(operand.fix == node.fix for operand in operands)
-    return MoveWork(node.layer, _map(operands[0].shape), _map(node.shape), equal)
+    return MoveWork(node.layer, _map(operands[0].shape), _map(node.shape), equal, node.op)
 
 
 _WORK: Mapping[str, Callable[[Graph, Node], LayerWork | str]] = {
     "conv2d": _conv, "depthwise_conv2d": _conv, "max_pool": _pool, "avg_pool": _pool, "add": _eltwise,
-    "mul": _eltwise, "reshape": _move, "concat": _move,
+    "mul": _eltwise, "reshape": _move, "concat": _move, "identity": _move,
+    "relu": _activation, "relu6": _activation, "leaky_relu": _activation, "hard_sigmoid": _activation,
 }
 
 

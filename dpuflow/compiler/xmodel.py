@@ -13,7 +13,7 @@ import numpy as np
 from dpuflow.compiler.compiled import Compiled, Kernel
 from dpuflow.compiler.console import VIRTUAL
 from dpuflow.compiler.memory import MemoryMap, memory_map, ohwi
-from dpuflow.compiler.partition import place
+from dpuflow.compiler.placement import place
 from dpuflow.compiler.xir_ops import (
     CPU_FORMS,
     DPU_FORMS,

@@ -36,6 +36,8 @@ class Core:
     conv_stride: Range = (1, 8)
     dwconv_kernel: Range = (1, 16)
     dwconv_stride: Range = (1, 8)
+    # Rows that one output row may stand from the next; None where the core states no limit of its own.
+    stride_out_h: Range | None = None
     # (left and top, right and bottom); None where the core states no limit of its own
     alu_padding: Range | None = None
     bank_depth: int = 2048

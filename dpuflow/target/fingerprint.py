@@ -40,6 +40,12 @@ def _isa0(name: str, fingerprint: int, bits: _Bits) -> Core:
         mean_reduction=bits.flag(27), max_reduce=bits.flag(37))
 
 
+def _stride_out_h(pixels: int, write_parallel: int) -> tuple[int, int]:
+    """How far apart the ISA1 convolution engine may write two output rows (section 3)."""
+    lanes = pixels // write_parallel
+    return (1, 4) if write_parallel == 1 or lanes >= 4 else (1, max(lanes, 1))
+
+
 def _isa1(name: str, fingerprint: int, bits: _Bits) -> Core:
     ops, pixels, channels = ARCHITECTURES[bits.field(0, 3)]
     nonlinears = ["relu"] + ["leaky_relu"] * bits.flag(28) + ["relu6"]
@@ -49,7 +55,8 @@ def _isa1(name: str, fingerprint: int, bits: _Bits) -> Core:
         name, 1, fingerprint, ops, pixels, channels, channels, bits.field(24, 25), 2 * channels * bits.flag(26),
         alu, alu, alu, ("add", "mul"), tuple(nonlinears), tuple(alu_nonlinears), True, (1, 256), (1, 256), (1, 256),
         (1, 256), dwconv_kernel=(1, 256), dwconv_stride=(1, 256), alu_padding=(15, 255),
-        conv_write_parallel=2 ** bits.field(32, 33), max_reduce=True, argmax=bits.flag(30))
+        conv_write_parallel=2 ** bits.field(32, 33),
+        stride_out_h=_stride_out_h(pixels, 2 ** bits.field(32, 33)), max_reduce=True, argmax=bits.flag(30))
 
 
 def decode_fingerprint(fingerprint: int, name: str = "") -> Core:

@@ -11,9 +11,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from dpuflow.target.arch import Core
-from dpuflow.target.work import ConvWork, EltwiseWork, LayerWork, MoveWork, PoolWork
+from dpuflow.target.work import ActivationWork, ConvWork, EltwiseWork, LayerWork, MoveWork, PoolWork
 
 SHIFT_MAX = 16
+_TRANSPOSED_RATIO_MAX = 16
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,8 @@ def _both(first: Verdict, second: Verdict) -> Verdict:
 
 def limit_conv_kernel(work: ConvWork, core: Core) -> Verdict:
     """The kernel of a convolution must lie within the engine's range."""
+    if work.transposed:
+        return Verdict(True)  # limit_transposed_kernel: its parts have the kernel divided by the stride
     allowed = core.dwconv_kernel if work.depthwise else core.conv_kernel
     return _both(_in_range(work.kernel[0], allowed, "kernel height"),
                  _in_range(work.kernel[1], allowed, "kernel width"))
@@ -73,9 +76,14 @@ def limit_weight_depth(work: ConvWork, core: Core) -> Verdict:
     return Verdict(value <= core.bank_depth, f"{value} rows, allowed {core.bank_depth}")
 
 
+def most_output_channels(core: Core) -> int:
+    """Output channels of the widest convolution."""
+    return 256 * core.output_channel_parallel
+
+
 def limit_output_channels(work: ConvWork, core: Core) -> Verdict:
     """Output channels must not exceed 256 times the output channel parallelism."""
-    most = 256 * core.output_channel_parallel
+    most = most_output_channels(core)
     return Verdict(work.output[2] <= most, f"{work.output[2]} channels, allowed {most}")
 
 
@@ -104,6 +112,28 @@ def limit_depthwise_padding(work: ConvWork, core: Core) -> Verdict:
 def limit_depthwise(work: ConvWork, core: Core) -> Verdict:
     """A depthwise convolution needs a core with a depthwise unit."""
     return Verdict(not work.depthwise or core.dwconv_pixel_parallel > 0, f"{core.name} has none")
+
+
+def limit_depthwise_multiplier(work: ConvWork, core: Core) -> Verdict:
+    """A depthwise convolution must yield one channel per input channel."""
+    return Verdict(work.multiplier == 1, f"channel multiplier {work.multiplier}")
+
+
+def limit_transposed_kernel(work: ConvWork, core: Core) -> Verdict:
+    """The kernel of a transposed convolution divided by its stride must lie in 1 to 16."""
+    if not work.transposed:
+        return Verdict(True)
+    ratios = [math.ceil(k / s) for k, s in zip(work.kernel, work.stride, strict=True)]
+    ok = all(1 <= k / s <= _TRANSPOSED_RATIO_MAX for k, s in zip(work.kernel, work.stride, strict=True))
+    return Verdict(ok, f"kernel {work.kernel[0]} x {work.kernel[1]}, stride {work.stride[0]} x {work.stride[1]}, "
+                       f"rounded up {ratios[0]} and {ratios[1]}")
+
+
+def limit_output_row_stride(work: ConvWork, core: Core) -> Verdict:
+    """A transposed convolution writes rows one vertical stride apart: that must lie within the engine's range."""
+    if not work.transposed or core.stride_out_h is None:
+        return Verdict(True)
+    return _in_range(work.stride[0], core.stride_out_h, "vertical stride")
 
 
 def limit_groups(work: ConvWork, core: Core) -> Verdict:
@@ -172,6 +202,11 @@ def limit_eltwise_shifts(work: EltwiseWork, core: Core) -> Verdict:
     return Verdict(ok, f"shift_read {work.shift_read}, shift_write {work.shift_write}")
 
 
+def limit_activation(work: ActivationWork, core: Core) -> Verdict:
+    """An activation runs as part of a convolution or sum; the DPU has no engine for one on its own."""
+    return Verdict(False, work.kind)
+
+
 def limit_move_positions(work: MoveWork, core: Core) -> Verdict:
     """Tensors that are only placed must keep their position."""
     return Verdict(work.positions_equal, "input and output positions differ")
@@ -180,11 +215,13 @@ def limit_move_positions(work: MoveWork, core: Core) -> Verdict:
 Limit = Callable[..., Verdict]
 
 LIMITS: Mapping[type[LayerWork], tuple[Limit, ...]] = {
-    ConvWork: (limit_depthwise, limit_groups, limit_conv_kernel, limit_conv_stride, limit_conv_padding,
+    ConvWork: (limit_depthwise, limit_depthwise_multiplier, limit_groups, limit_transposed_kernel,
+               limit_output_row_stride, limit_conv_kernel, limit_conv_stride, limit_conv_padding,
                limit_depthwise_padding, limit_dilation, limit_weight_depth, limit_output_channels,
                limit_conv_nonlinear, limit_shift_cut, limit_shift_bias),
     PoolWork: (limit_average_pool, limit_pool_kernel, limit_pool_stride, limit_pool_padding),
     EltwiseWork: (limit_eltwise_kind, limit_eltwise_nonlinear, limit_eltwise_shifts),
+    ActivationWork: (limit_activation,),
     MoveWork: (limit_move_positions,),
 }
 
@@ -197,6 +234,9 @@ REMEDIES: Mapping[str, str] = {
     "limit_conv_padding": "pad less, or pad in a layer of its own",
     "limit_depthwise_padding": "pad less, or pad in a layer of its own",
     "limit_depthwise": "use a plain convolution, or a core with depthwise enabled",
+    "limit_depthwise_multiplier": "use a multiplier of 1 and a 1x1 convolution behind it",
+    "limit_transposed_kernel": "resize the map and use a plain convolution",
+    "limit_output_row_stride": "use a vertical stride of 4 or less, or resize the map and use a plain convolution",
     "limit_groups": "write the groups as separate convolutions and concatenate them",
     "limit_conv_nonlinear": "use relu or relu6, or a core with that nonlinearity",
     "limit_shift_cut": "quantize again with --adjust_shift_cut 1",
@@ -208,6 +248,7 @@ REMEDIES: Mapping[str, str] = {
     "limit_eltwise_kind": "use a core with elementwise multiplication",
     "limit_eltwise_nonlinear": "put the nonlinearity before the sum",
     "limit_eltwise_shifts": "quantize the operands to closer positions",
+    "limit_activation": "put it directly behind a convolution, in place of that one's own",
     "limit_move_positions": "quantize with --align_concat 0",
 }
 

@@ -23,10 +23,11 @@ class LayerWork:
 
 @dataclass(frozen=True)
 class ConvWork(LayerWork):
-    """A convolution, depthwise convolution or dense layer with its fused nonlinearity.
+    """A convolution, depthwise or transposed convolution or dense layer with its fused nonlinearity.
 
     Pads are (top, bottom, left, right). ``shift_cut`` and ``shift_bias`` as the DPU sees them;
-    ``shift_bias`` is None without bias.
+    ``shift_bias`` is None without bias. ``multiplier``: output channels per channel of a depthwise
+    convolution.
     """
 
     kernel: Pair
@@ -38,6 +39,8 @@ class ConvWork(LayerWork):
     nonlinear: str = "none"
     shift_cut: int = 0
     shift_bias: int | None = None
+    multiplier: int = 1
+    transposed: bool = False
 
     @property
     def macs(self) -> int:
@@ -75,7 +78,15 @@ class EltwiseWork(LayerWork):
 
 
 @dataclass(frozen=True)
+class ActivationWork(LayerWork):
+    """A nonlinearity that no layer before it could take in."""
+
+    kind: str = "relu"
+
+
+@dataclass(frozen=True)
 class MoveWork(LayerWork):
-    """A reshape or concat that only places bytes."""
+    """A reshape or concat that only places bytes; ``kind`` is the operator's name."""
 
     positions_equal: bool = True
+    kind: str = "reshape"

@@ -10,7 +10,7 @@ import pytest
 from dpuflow.target import limits
 from dpuflow.target.limits import LIMITS, REMEDIES, violations
 from dpuflow.target.select import find_target
-from dpuflow.target.work import ConvWork, EltwiseWork, LayerWork, MoveWork, PoolWork
+from dpuflow.target.work import ActivationWork, ConvWork, EltwiseWork, LayerWork, MoveWork, PoolWork
 
 ZED, MIN, ISA1 = (find_target(name) for name in ("zedboard", "DPUCZDX8G_ISA0_B512_MIN", "DPUCZDX8G_ISA1_B4096"))
 MAX, PYNQ = find_target("DPUCZDX8G_ISA0_B1152_MAX"), find_target("pynq-z2")
@@ -23,6 +23,10 @@ def conv(**changes: Any) -> ConvWork:
 
 def depthwise(**changes: Any) -> ConvWork:
     return conv(depthwise=True, **changes)
+
+
+def transposed(**changes: Any) -> ConvWork:
+    return conv(**{"transposed": True, "pads": (0,) * 4, **changes})
 
 
 def pool(**changes: Any) -> PoolWork:
@@ -61,6 +65,15 @@ CASES: dict[str, list[tuple[LayerWork, LayerWork, Any]]] = {
     "limit_depthwise_padding": [
         (depthwise(kernel=(17, 17), pads=(15, 16, 15, 16)), depthwise(kernel=(17, 17), pads=(16, 15, 15, 15)), ISA1)],
     "limit_depthwise": [(conv(), depthwise(), ZED), (depthwise(), depthwise(), MIN)],
+    "limit_depthwise_multiplier": [(depthwise(), depthwise(multiplier=2), PYNQ)],
+    "limit_transposed_kernel": [  # 1 <= kernel / stride <= 16
+        (transposed(kernel=(32, 2), stride=(2, 2)), transposed(kernel=(33, 2), stride=(2, 2)), ZED),
+        (transposed(kernel=(2, 3), stride=(2, 3)), transposed(kernel=(2, 2), stride=(2, 3)), ZED),
+    ],
+    "limit_output_row_stride": [
+        (transposed(kernel=(4, 8), stride=(4, 8)), transposed(kernel=(5, 5), stride=(5, 5)), ISA1),
+    ],
+    "limit_activation": [(ActivationWork("a", (8, 8, 4), (8, 8, 4)), ActivationWork("a", (8, 8, 4), (8, 8, 4)), ISA1)],
     "limit_groups": [(conv(), conv(groups=2), ISA1)],
     "limit_conv_nonlinear": [
         (conv(nonlinear="relu6"), conv(nonlinear="leaky_relu"), ZED),
@@ -108,7 +121,7 @@ def broken(work: LayerWork, core: Any) -> set[str]:
 @pytest.mark.parametrize("name", sorted(CASES))
 def test_limit(name):
     for kept, beyond, core in CASES[name]:
-        if kept != beyond:
+        if kept != beyond and not isinstance(kept, ActivationWork):
             assert name not in broken(kept, core), f"{kept} on {core.name}"
         assert broken(beyond, core) == {name}, f"{beyond} on {core.name}"
 
