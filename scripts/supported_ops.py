@@ -10,6 +10,7 @@ import inspect
 import sys
 from pathlib import Path
 
+from dpuflow.compiler.rewrites import REWRITES
 from dpuflow.compiler.work import _WORK
 from dpuflow.formats.tf_constants import FOLDABLE
 from dpuflow.formats.tf_operators import CONVERTERS, STATIC_ONLY
@@ -17,12 +18,13 @@ from dpuflow.formats.xir_import import CONVERTERS as XIR_CONVERTERS
 from dpuflow.ops import OPS
 from dpuflow.target.limits import LIMITS, REMEDIES
 from dpuflow.target.table import named_targets
-from dpuflow.target.work import ConvWork, EltwiseWork, MoveWork, PoolWork
+from dpuflow.target.work import ActivationWork, ConvWork, EltwiseWork, MoveWork, PoolWork
 
 FILE = Path(__file__).resolve().parent.parent / "compile" / "SUPPORTED_OPS.md"
 TITLES = {
     ConvWork: "Convolution, depthwise convolution, dense", PoolWork: "Max and average pool, mean",
-    EltwiseWork: "Elementwise sum and product", MoveWork: "Reshape and concat",
+    EltwiseWork: "Elementwise sum and product", ActivationWork: "Activations on their own",
+    MoveWork: "Reshape and concat",
 }
 
 
@@ -48,6 +50,12 @@ def limits() -> list[str]:
     return lines
 
 
+def rewrites() -> list[str]:
+    lines = ["What the compiler writes in another form, with the same integers as result, before it turns to the CPU:",
+             ""]
+    return lines + [f"- `{'`, `'.join(sorted(rewrite.limits))}`: {rewrite.sentence}" for rewrite in REWRITES]
+
+
 def targets() -> list[str]:
     rows = ["| target | core | kernel | max pool | average pool | depthwise | nonlinear |",
             "|---|---|---|---|---|---|---|"]
@@ -64,7 +72,8 @@ def text() -> str:
         "# Supported operators and limits", "",
         "Made by `scripts/supported_ops.py` from the tables that the compiler and `dpuflow inspect` use; do not edit.",
         "A layer that breaks a limit runs on the CPU, and the compiler says why.", "",
-        "## Operators", "", *operators(), "", "## Limits", *limits(), "", "## Targets", "", *targets(), "",
+        "## Operators", "", *operators(), "", "## Limits", *limits(), "",
+        "## Rewrites", "", *rewrites(), "", "## Targets", "", *targets(), "",
         "## TensorFlow operators that are read", "",
         ", ".join(f"`{name}`" for name in sorted({*CONVERTERS, *STATIC_ONLY, *FOLDABLE})), "",
         "## XIR operators that are read (compiled files)", "",

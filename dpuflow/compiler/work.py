@@ -62,7 +62,7 @@ def _move(graph: Graph, node: Node) -> LayerWork | str:
 _WORK: Mapping[str, Callable[[Graph, Node], LayerWork | str]] = {
     "conv2d": _conv, "depthwise_conv2d": _conv, "max_pool": _pool, "avg_pool": _pool, "add": _eltwise,
     "mul": _eltwise, "reshape": _move, "concat": _move, "identity": _move,
-    "relu": _activation, "relu6": _activation, "leaky_relu": _activation, "hard_sigmoid": _activation,
+    "relu": _activation, "relu6": _activation, "leaky_relu": _activation,
 }
 
 
