@@ -14,6 +14,7 @@ from dpuflow.engines import open_engine
 from dpuflow.errors import GraphError, QuantizeError
 from dpuflow.ir.graph import Array
 from dpuflow.model import Model, load, model_from_tf
+from dpuflow.ops.custom import CustomFunction
 from dpuflow.quant.config import QuantizeConfig
 from dpuflow.quant.quantizer import Quantized, quantize_graph
 
@@ -82,13 +83,15 @@ def compile(model: Model | QuantizedModel | Path | str, target: str = "zedboard"
 
 
 def run(model: Model | QuantizedModel | Compiled | Path | str, images: Array | Mapping[str, Array], *,
-        engine: str = "fast", tensors: Iterable[str] | None = None, int8: bool = False) -> dict[str, Array]:
+        engine: str = "fast", tensors: Iterable[str] | None = None, int8: bool = False,
+        custom: Mapping[str, CustomFunction] | None = None) -> dict[str, Array]:
     """Emulate a quantized or compiled network: arrays by output (or tensor) name, float32.
 
     ``images``: (N, H, W, C) float32 in the network's own scale, or int8. Bit-exact with every
-    engine. A frozen float network runs in float32.
+    engine. A frozen float network runs in float32. ``custom``: functions for a file's custom
+    operators by type, each ``function(operands, attrs) -> array``.
     """
-    opened = load(model) if isinstance(model, (str, Path)) else model
+    opened = load(model, custom) if isinstance(model, (str, Path)) else model
     if isinstance(opened, QuantizedModel):
         opened = opened.model
     if isinstance(opened, Model) and not opened.quantized:

@@ -8,6 +8,7 @@ import time
 import numpy as np
 
 from dpuflow.arrays import read_arrays, write_arrays
+from dpuflow.cli.custom import add_custom_option, custom_functions
 from dpuflow.engines import ENGINES, open_engine
 from dpuflow.errors import DataError
 from dpuflow.ir.graph import Array, Graph
@@ -25,6 +26,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument("--int8", action="store_true", help="take and give the integers themselves")
     parser.add_argument("--input-mode", default="quantizer", choices=("quantizer", "runtime"),
                         help="float input: round half up as the quantizer, or truncate as board runtimes do")
+    add_custom_option(parser)
     return parser
 
 
@@ -36,7 +38,7 @@ def tensor_names(graph: Graph) -> tuple[str, ...]:
 def run(options: argparse.Namespace) -> None:
     """Emulate and write the outputs."""
     arrays = read_arrays(options.input)
-    engine = open_engine(options.file, options.engine)
+    engine = open_engine(options.file, options.engine, custom=custom_functions(options.custom_op))
     wanted = tensor_names(engine.graph) if options.all_tensors else engine.graph.outputs
     _check_integers(arrays, options.input, options.int8)
     started = time.perf_counter()

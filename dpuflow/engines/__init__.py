@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from dpuflow.engines.base import Engine, engine_unavailable
 from dpuflow.errors import ConfigError, EngineError
 from dpuflow.ir.graph import Graph
+from dpuflow.ops.custom import CustomFunction, check_functions
 
 
 def _reference(graph: Graph) -> Engine:
@@ -31,18 +32,24 @@ def _fast(graph: Graph) -> Engine:
 ENGINES: dict[str, Callable[[Graph], Engine]] = {"reference": _reference, "fast": _fast}
 
 
-def open_engine(model: Graph | Path | str, engine: str = "fast") -> Engine:
-    """An engine for a quantized network, given as a graph or as a file of one."""
+def open_engine(model: Graph | Path | str, engine: str = "fast",
+                custom: Mapping[str, CustomFunction] | None = None) -> Engine:
+    """An engine for a quantized network, given as a graph or as a file of one.
+
+    ``custom``: Python functions for a file's custom operators, by type. EngineError naming an
+    operator that has none.
+    """
     if engine not in ENGINES:
         raise ConfigError("no such engine", where="--engine", got=engine, expected=" or ".join(ENGINES))
     if not isinstance(model, Graph):
         from dpuflow.model import load
 
-        loaded = load(model)
+        loaded = load(model, custom)
         if not loaded.quantized:
             raise EngineError("the graph is not quantized, so it has no bits to emulate", where=loaded.source,
                               got=loaded.kind, remedy="run `decent_q quantize` on it first")
         model = loaded.graph
+    check_functions(model)
     return ENGINES[engine](model)
 
 

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from dpuflow.errors import EngineError, GraphError
-from dpuflow.ir.graph import Array, Shape
+from dpuflow.ir.graph import Array, Graph, Shape
 from dpuflow.ops.base import OpDef
 
 CustomFunction = Callable[[list[Array], Mapping[str, Any]], Any]
@@ -43,6 +43,13 @@ def missing_function(kind: str, where: str = "") -> EngineError:
     """The error for a custom operator without its function."""
     return EngineError(f"the file does not carry the code of the custom operator '{kind}'", where=where or None,
                        remedy=f"supply it as a Python function: --custom-op {kind}=module.function")
+
+
+def check_functions(graph: Graph) -> None:
+    """EngineError naming the first custom operator of a network that has no function."""
+    for node in graph.nodes:
+        if node.op == "custom" and node.attrs.function is None:
+            raise missing_function(node.attrs.type, f"operator '{node.name}'")
 
 
 def _float_custom(operands: Sequence[Array], attrs: CustomAttrs) -> Array:
