@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from dpuflow.compiler.compiled import Compiled, Kernel
-from dpuflow.compiler.partition import kernels
+from dpuflow.compiler.partition import assign, kernels
 from dpuflow.compiler.placement import place_all
 from dpuflow.compiler.rewrites import fit
 from dpuflow.errors import CompileError
@@ -24,16 +24,21 @@ def compile_graph(graph: Graph, core: Core, name: str) -> Compiled:
     CompileError when not a single layer runs on the DPU; every layer that goes to the CPU is
     recorded with its reason.
     """
-    fitted = fit(run_passes(graph, FOR_DPU), core)
-    lowered = fitted.graph
-    placements = place_all(lowered, core)
-    if not any(placement.device == "DPU" for placement in placements):
-        first = placements[0] if placements else None
+    compiled = distribute(graph, core, name)
+    if not compiled.dpu_kernels:
+        first = next(iter(compiled.reasons.items()), None)
         raise CompileError("no layer of the network can run on the DPU", where=name,
-                           got=f"{first.node.name}: {first.reason}" if first else "an empty network",
+                           got=f"{first[0]}: {first[1]}" if first else "an empty network",
                            remedy="quantize the network first; `dpuflow inspect` lists every layer")
+    return compiled
+
+
+def distribute(graph: Graph, core: Core, name: str) -> Compiled:
+    """The same, also for a network of which nothing runs on the DPU: what the inspector shows."""
+    fitted = fit(run_passes(graph, FOR_DPU), core)
+    placements = assign(fitted.graph, core)
     reasons = {p.node.name: p.reason for p in placements if p.device == "CPU"}
-    return Compiled(name, lowered, kernels(lowered, placements, name), core, reasons, fitted.notes)
+    return Compiled(name, fitted.graph, kernels(fitted.graph, placements, name), core, reasons, fitted.notes)
 
 
 # What a convolution takes in behind it (performance specification, section 4: fusion).
