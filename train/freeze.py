@@ -52,7 +52,7 @@ def node_list(graph: TFGraph) -> str:
 
 def _key(options: argparse.Namespace) -> dict[str, Any]:
     if options.source:
-        from keras_freeze import source_digest
+        from dpuflow.formats.keras_freeze import source_digest
 
         return {"stage": "freeze", "source": source_digest(options.source)}
     return {"stage": "freeze", "model": options.model, "train": file_digest(options.train / "manifest.json"),
@@ -83,7 +83,7 @@ def run(options: argparse.Namespace) -> None:
 
 def _freeze(options: argparse.Namespace) -> tuple[TFGraph, Mapping[str, Any]]:
     if options.source:
-        from keras_freeze import freeze_file
+        from dpuflow.formats.keras_freeze import freeze_file
 
         return freeze_file(options.source), {}
     return _trained(options.model, options.train)

@@ -9,6 +9,7 @@ from importlib import import_module
 
 # Command -> module with add_parser(commands) and run(options). Imported when it is asked for.
 COMMANDS = {
+    "quantize": "dpuflow.cli.quantize",
     "emulate": "dpuflow.cli.emulate",
     "compile": "dpuflow.cli.compile",
     "estimate": "dpuflow.cli.estimate",

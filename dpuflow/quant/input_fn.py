@@ -15,20 +15,25 @@ InputFn = Callable[[int], Mapping[str, Any]]
 
 def load_input_fn(name: str) -> InputFn:
     """``module.function``, looked up from the current folder and the Python path."""
+    return _caller(load_function(name, "--input_fn"), name)
+
+
+def load_function(name: str, flag: str) -> Callable[..., Any]:
+    """The user's function of that name; ConfigError or QuantizeError naming the flag."""
     module_name, _, function_name = name.rpartition(".")
     if not module_name:
-        raise ConfigError("not the name of a function", where="--input_fn", got=name, expected="module.function")
+        raise ConfigError("not the name of a function", where=flag, got=name, expected="module.function")
     if "./" not in sys.path:
         sys.path.append("./")
     importlib.invalidate_caches()
     try:
-        function = getattr(importlib.import_module(module_name), function_name)
+        function: Callable[..., Any] = getattr(importlib.import_module(module_name), function_name)
     except Exception as error:  # whatever the user's module raises while it is imported
-        raise QuantizeError(f"Fail to import input_fn, error: {error}", where=f"--input_fn {name}",
+        raise QuantizeError(f"Fail to import {flag.lstrip('-')}, error: {error}", where=f"{flag} {name}",
                             remedy="run from the folder of the module, or set PYTHONPATH") from error
     if not callable(function):
-        raise ConfigError("not a function", where=f"--input_fn {name}", got=type(function).__name__)
-    return _caller(function, name)
+        raise ConfigError("not a function", where=f"{flag} {name}", got=type(function).__name__)
+    return function
 
 
 def _takes_keyword(function: Callable[..., Any]) -> bool:

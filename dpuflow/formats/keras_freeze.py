@@ -1,4 +1,7 @@
-"""Freeze SavedModels and .keras files with TensorFlow: variables become constants."""
+"""Freeze SavedModels and .keras files with TensorFlow: variables become constants.
+
+TensorFlow and Keras are imported when a file is frozen, not before; they come with the ``train`` extra.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from dpuflow.artifact import file_digest, json_digest
-from dpuflow.errors import FormatError
+from dpuflow.errors import ConfigError, FormatError
 from dpuflow.formats.graphdef import TFGraph, parse_graphdef
 
 
@@ -43,8 +46,18 @@ def _keras_function(path: Path) -> tuple[Any, Any]:
     return model, function.get_concrete_function(*specs)
 
 
+def _require_tensorflow(path: Path) -> None:
+    try:
+        import keras  # noqa: F401
+        import tensorflow  # noqa: F401
+    except ImportError as error:
+        raise ConfigError(f"reading this model needs TensorFlow ({error})", where=path,
+                          remedy="pip install 'dpuflow[train]', or bring a .pb or .onnx file") from None
+
+
 def freeze_file(path: Path) -> TFGraph:
     """The frozen graph of a SavedModel folder, a .keras or a .h5 file; FormatError if it is none."""
+    _require_tensorflow(path)
     try:
         owner, function = _saved_model_function(path) if path.is_dir() else _keras_function(path)
     except (OSError, ValueError, TypeError, KeyError) as error:

@@ -1,0 +1,1 @@
+"""What quantization did to a network: tensors, what each layer costs, bias modes, other widths."""
