@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from dpuflow.analysis.layer_cost import Batches, Closeness, closeness
-from dpuflow.analysis.layers import Layer
+from dpuflow.analysis.layers import Layer, find_layers
+from dpuflow.analysis.shifts import illegal_shifts
 from dpuflow.analysis.simulation import Simulation
 from dpuflow.ir.graph import Array
-from dpuflow.quant.positions import compute_groups, illegal_shifts
 
 WORTH = 0.02  # share of the output's noise that a move must take away to be named
 
@@ -53,12 +53,13 @@ def probe_layer(simulation: Simulation, layer: Layer, batches: Batches, exact: S
     shares = {fix.rpartition("/")[0]: gain(closeness(simulation, batches, truth, frozenset({fix})))
               for fix in layer.fixes}
     best: Move | None = None
-    groups = compute_groups(simulation.evaluation)
+    layers, evaluation = find_layers(simulation.evaluation), simulation.evaluation
+    faults = set(illegal_shifts(evaluation, layers, simulation.positions))
     for fix in layer.fixes:
         before = simulation.positions[fix]
         for after in (before - 1, before + 1):
             moved = {**simulation.positions, fix: after}
-            if len(illegal_shifts(groups, moved)) > len(illegal_shifts(groups, simulation.positions)):
+            if set(illegal_shifts(evaluation, layers, moved)) - faults:
                 continue
             won = gain(closeness(simulation.with_positions(moved), batches, truth))
             if won > max(WORTH, best.gain if best else 0.0):

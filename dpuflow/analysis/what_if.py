@@ -93,7 +93,7 @@ def what_if(graph: TFGraph, config: QuantizeConfig, widths: Widths, calibration:
                       nodes_bit=(*config.nodes_bit, *node_bits(plain, widths)))
     prepared = prepare(graph, changed)
     names = [fix.name for fix in prepared.placement.fixes.values()]
-    positions = calibrate(prepared.graph, names, changed.shapes, calibration)
+    positions = calibrate(prepared.graph, names, changed.shapes, calibration, changed.activation_rounding)
     positions = adjust_positions(prepared.graph, prepared.placement.groups, positions, changed)
     simulation = Simulation(with_positions(prepared.graph, positions), changed)
     near = closeness(simulation, batches, float_outputs(simulation, batches))

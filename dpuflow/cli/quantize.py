@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from dpuflow import __version__
+from dpuflow.analysis.layers import find_layers
 from dpuflow.analysis.record import FORMAT, NOTE, VERSION, accuracy_json, analyse, analysis_json, finding_list
+from dpuflow.analysis.shifts import illegal_shifts
 from dpuflow.analysis.text import quantization_text
 from dpuflow.analysis.what_if import Widths, all_what_ifs, parse_widths
 from dpuflow.artifact import atomic_path
@@ -32,7 +34,7 @@ from dpuflow.quant.config import QuantizeConfig, parse_shapes
 from dpuflow.quant.fixed_table import import_quantized, is_quantized, quantize_by_table
 from dpuflow.quant.job import QuantizeJob
 from dpuflow.quant.network import find_config
-from dpuflow.quant.positions import apply_positions, compute_groups, illegal_shifts, positions_table, read_positions
+from dpuflow.quant.positions import apply_positions, positions_table, read_positions
 from dpuflow.quant.quantizer import Quantized
 from dpuflow.quant.recipes import find_recipe
 
@@ -224,7 +226,7 @@ def _observe(what: str, done: int, total: int) -> None:
 
 
 def _illegal(task: _Task, result: Quantized) -> list[str]:
-    lines = illegal_shifts(compute_groups(result.evaluation), result.positions)
+    lines = illegal_shifts(result.evaluation, find_layers(result.evaluation), result.positions)
     for line in lines:
         _warn(f"the compiler will refuse this layer: {line}")
     return lines

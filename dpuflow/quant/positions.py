@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,11 +19,9 @@ from typing import Any
 from dpuedge import fixed
 from dpuflow.errors import DataError, FormatError
 from dpuflow.formats.checks import POSITIONS
-from dpuflow.formats.graphdef import TFGraph, TFNode, read_bytes, rewire
+from dpuflow.formats.graphdef import TFGraph, TFNode, read_bytes
 from dpuflow.quant.config import QuantizeConfig
 from dpuflow.quant.deploy import deploy_graph
-from dpuflow.quant.insert import Group
-from dpuflow.quant.patterns import find_matches
 from dpuflow.quant.quantizer import Quantized, with_positions
 
 FORMAT, VERSION = "dpuflow positions", 1
@@ -110,31 +108,3 @@ def apply_positions(quantized: Quantized, table: Mapping[str, int], config: Quan
     positions = {**quantized.positions, **by_fix_neuron(table, quantized.evaluation, where)}
     evaluation = with_positions(quantized.evaluation, positions)
     return replace(quantized, evaluation=evaluation, deploy=deploy_graph(evaluation, config), positions=positions)
-
-
-def compute_groups(evaluation: TFGraph) -> tuple[Group, ...]:
-    """The layers with parameters of an evaluation graph: the quantizer's groups, FixNeurons left out."""
-    rename = {name: fix.operands[0] for name, fix in fix_neurons(evaluation).items()}
-    plain = evaluation.replace(rewire([node for node in evaluation.nodes if node.name not in rename], rename))
-    return tuple(Group(match.roles["compute"], match.roles["input"], match.last, match.roles["weights"],
-                       match.roles.get("biases", ""))
-                 for match in find_matches(plain) if "compute" in match.roles and "weights" in match.roles)
-
-
-def illegal_shifts(groups: Iterable[Group], positions: Mapping[str, int]) -> list[str]:
-    """What the DPU cannot shift with these positions, in words: one line for each layer."""
-    lines = []
-    for group in groups:
-        names = (f"{group.input}/aquant", f"{group.weights}/wquant", f"{group.last}/aquant")
-        if not all(name in positions for name in names):
-            continue
-        i, w, o = (positions[name] for name in names)
-        cut = i + w - o
-        if not 0 <= cut <= 16:
-            lines.append(f"{group.compute}: shift_cut {i} + {w} - {o} = {cut}, the DPU shifts by 0 to 16")
-        bias = positions.get(f"{group.biases}/wquant")
-        low = min(0, -(24 - (8 + cut)))
-        if bias is not None and not low <= i + w - bias <= 16:
-            lines.append(f"{group.compute}: shift_bias {i} + {w} - {bias} = {i + w - bias}, "
-                         f"the DPU shifts by {low} to 16")
-    return lines
