@@ -25,9 +25,18 @@ if [ -z "${DNNC:-}" ]; then
 else
     set --
 fi
+# Layers that stay in float behind the DPU's part stand in the evaluation graph only; the vendor's compiler wants the
+# DPU's part alone.
+graph=deploy_model.pb HAS_TAIL=
+if [ -f "$build/freeze/nodes.env" ]; then
+    . "$build/freeze/nodes.env"
+fi
+if [ -n "$HAS_TAIL" ] && [ -z "${DNNC:-}" ]; then
+    graph=quantize_eval_model.pb
+fi
 exec "$dnnc" \
     --parser=tensorflow \
-    --frozen_pb="$build/quantize/deploy_model.pb" \
+    --frozen_pb="$build/quantize/$graph" \
     "$core" \
     --cpu_arch=arm32 \
     --mode=normal \

@@ -15,12 +15,19 @@ if [ ! -f "$build/freeze/frozen_model.pb" ]; then
     exit 1
 fi
 export DPUFLOW_CALIBRATION="${DPUFLOW_CALIBRATION:-$build/train/calibration.npz}"
+# The nodes that the freeze stage found; without its file, those of the Chars74K network.
+INPUT_NODES=input_real INPUT_SHAPES='?,32,32,1' OUTPUT_NODES=discriminator/out CALIBRATION_BATCH=128
+if [ -f "$build/freeze/nodes.env" ]; then
+    . "$build/freeze/nodes.env"
+fi
+export DPUFLOW_INPUT_NODE="${DPUFLOW_INPUT_NODE:-$INPUT_NODES}"
+export DPUFLOW_CALIBRATION_BATCH="${DPUFLOW_CALIBRATION_BATCH:-$CALIBRATION_BATCH}"
 export PYTHONPATH="$here${PYTHONPATH:+:$PYTHONPATH}"
 exec "$decent_q" quantize \
     --input_frozen_graph "$build/freeze/frozen_model.pb" \
-    --input_nodes input_real \
-    --input_shapes '?,32,32,1' \
-    --output_nodes discriminator/out \
+    --input_nodes "$INPUT_NODES" \
+    --input_shapes "$INPUT_SHAPES" \
+    --output_nodes "$OUTPUT_NODES" \
     --input_fn input_fn.calibration_input \
     --method 1 \
     --calib_iter 10 \

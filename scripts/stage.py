@@ -15,12 +15,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
+
 from dpuflow.artifact import StageWriter, load_stage
 from dpuflow.cli.common import add_debug, run_command
 from dpuflow.errors import CompileError, DpuflowError, QuantizeError
 from dpuflow.flow import code_digest, run_stage, stage_digests
 from dpuflow.target.report import predicted_table
 
+BOUNDARY_IMAGES = 64
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -45,11 +48,39 @@ def quantize(options: argparse.Namespace, folder: Path) -> None:
 
     def produce(writer: StageWriter) -> None:
         text = _call("quantize/decent_q.sh", options.model, writer, options.build, {}, QuantizeError)
-        writer.path("console.txt").write_text(text.replace(str(writer.folder), str(folder / "quantize")))
+        text = text.replace(str(writer.folder), str(folder / "quantize"))
         writer.info.update(load_stage(folder / "freeze").info)
-        print(text.replace(str(writer.folder), str(folder / "quantize")), end="")
+        if writer.info.get("has_tail"):
+            text += _place_boundary(folder, writer)
+        writer.path("console.txt").write_text(text)
+        print(text, end="")
 
     run_stage("quantize", folder / "quantize", key, produce)
+
+
+def _place_boundary(folder: Path, writer: StageWriter) -> str:
+    """Choose the position of the tensor that the float layers read; ``boundary.json`` says how."""
+    from dpuflow.arrays import read_arrays
+    from dpuflow.formats.graphdef import read_graphdef, write_graphdef
+    from dpuflow.quant.boundary import choose_boundary, fix_chain, with_boundary
+
+    files = [writer.path("quantize_eval_model.pb"), writer.path("deploy_model.pb")]
+    evaluation, deploy = (read_graphdef(path) for path in files)
+    frozen = load_stage(folder / "freeze")
+    calibration = load_stage(folder / "train").path("calibration.npz")
+    images = np.asarray(read_arrays(calibration)["x"])[:BOUNDARY_IMAGES]
+    said = []
+    for tensor in writer.info["quantize_outputs"]:
+        choice = choose_boundary(evaluation, read_graphdef(frozen.path("frozen_model.pb")), tensor,
+                                 {writer.info["inputs"][0]: images})
+        chain = fix_chain(evaluation, tensor)
+        evaluation, deploy = (with_boundary(graph, chain, choice.position) for graph in (evaluation, deploy))
+        said.append(choice)
+    for graph, path in zip((evaluation, deploy), files, strict=True):
+        write_graphdef(graph, path)
+    writer.path("boundary.json").write_text(json.dumps([choice.as_json() for choice in said], indent=1) + "\n")
+    return "".join(f"boundary: {choice.tensor} at position {choice.position} (the rule's: {choice.by_rule}), the best "
+                   f"for the float layers behind it\n" for choice in said)
 
 
 def compile_(options: argparse.Namespace, folder: Path) -> None:

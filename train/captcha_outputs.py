@@ -38,6 +38,7 @@ def write_text_outputs(stage: StageWriter, trainer: Trainer, splits: TextSplits,
     stage.info.update({
         "task": "ctc", "network": config.network, "labels": list(config.symbols), "blank": config.alphabet.blank,
         "preprocessing": dict(SPEC), "epsilon": EPSILON, "dataset": dict(splits.record), "accuracy": results,
+        "calibration_batch": CALIBRATION_IMAGES // 10,
         "seed": config.seed, "config": dict(config.as_json()),
     })
 

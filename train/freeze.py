@@ -17,9 +17,12 @@ from dpuflow.artifact import current_stage, file_digest, load_stage, write_stage
 from dpuflow.cli.common import add_debug, run_command
 from dpuflow.errors import ConfigError, DataError
 from dpuflow.formats.graphdef import TFGraph, serialize_graphdef
+from dpuflow.quant.nodes import quantize_nodes
 
 FROZEN_FILE = "frozen_model.pb"
-DEFAULT_EPSILON = 1e-3  # Keras's
+SOURCES = ("freeze.py", "networks.py", "captcha_freeze.py", "captcha_networks.py")
+CARRIED = ("labels", "fake_class", "preprocessing", "task", "blank")  # notes of the train stage for later stages
+NODES_FILE = "nodes.env"  # for the shell scripts of the later stages
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -37,12 +40,13 @@ def _trained(model: str, folder: Path) -> tuple[TFGraph, Mapping[str, Any]]:
     from networks import NETWORKS
 
     stage = load_stage(folder)
-    if model not in NETWORKS:
-        raise ConfigError("no such network", where="--model", got=model, expected=" or ".join(NETWORKS))
+    network = str(stage.info.get("task", model))
+    if network not in NETWORKS:
+        raise ConfigError("no such network", where="--model", got=network, expected=" or ".join(NETWORKS))
     weights = read_arrays(stage.path("weights.npz"))
     if not isinstance(weights, dict):
         raise DataError("not an archive of weights", where=stage.path("weights.npz"))
-    return NETWORKS[model](weights, float(stage.info.get("epsilon", DEFAULT_EPSILON))), stage.info
+    return NETWORKS[network](weights, stage.info), stage.info
 
 
 def node_list(graph: TFGraph) -> str:
@@ -56,7 +60,7 @@ def _key(options: argparse.Namespace) -> dict[str, Any]:
 
         return {"stage": "freeze", "source": source_digest(options.source)}
     return {"stage": "freeze", "model": options.model, "train": file_digest(options.train / "manifest.json"),
-            "networks": file_digest(Path(__file__).with_name("networks.py"))}
+            "networks": [file_digest(Path(__file__).with_name(name)) for name in SOURCES]}
 
 
 def run(options: argparse.Namespace) -> None:
@@ -73,8 +77,12 @@ def run(options: argparse.Namespace) -> None:
     with write_stage(options.out, "freeze", key) as stage:
         stage.path(FROZEN_FILE).write_bytes(serialize_graphdef(graph))
         stage.path("nodes.txt").write_text(node_list(graph), encoding="utf-8")
-        stage.info.update({name: info[name] for name in ("labels", "fake_class", "preprocessing") if name in info})
+        stage.info.update({name: info[name] for name in CARRIED if name in info})
         stage.info.update(inputs=[node.name for node in graph.placeholders], outputs=[n.name for n in graph.sinks])
+        nodes = quantize_nodes(graph)
+        batch = f"CALIBRATION_BATCH={int(info.get('calibration_batch', 128))}\n"
+        stage.path(NODES_FILE).write_text(nodes.shell_text() + batch, encoding="utf-8")
+        stage.info.update(quantize_outputs=list(nodes.outputs), has_tail=nodes.has_tail)
     print(f"freeze: {len(graph.nodes)} nodes, {', '.join(n.name for n in graph.placeholders)} -> "
           f"{', '.join(n.name for n in graph.sinks)}; wrote {options.out / FROZEN_FILE}")
     if options.list:

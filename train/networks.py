@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Any
+
+from captcha_freeze import captcha_network
 
 from dpuflow.errors import DataError
 from dpuflow.formats.graphdef import TFGraph
 from dpuflow.formats.tf_builder import FrozenBuilder
 from dpuflow.ir.graph import Array
 
+DEFAULT_EPSILON = 1e-3  # Keras's
 Weights = Mapping[str, Array]
 
 # The Chars74K discriminator: stride and padding of each convolution, and its batch normalisation.
@@ -45,4 +49,8 @@ def chars74k_discriminator(weights: Weights, epsilon: float) -> TFGraph:
     return build.graph("chars74k")
 
 
-NETWORKS: Mapping[str, Callable[[Weights, float], TFGraph]] = {"chars74k": chars74k_discriminator}
+# By the task that the train stage records, and by the name of the model where it records none.
+NETWORKS: Mapping[str, Callable[[Weights, Mapping[str, Any]], TFGraph]] = {
+    "chars74k": lambda weights, info: chars74k_discriminator(weights, float(info.get("epsilon", DEFAULT_EPSILON))),
+    "ctc": captcha_network,
+}

@@ -133,6 +133,10 @@ def _hard_sigmoid_attrs(node: Node, graph: Graph) -> dict[str, XValue]:
     return {"hsigmoid_in": i32(source.pos), "shift_hsigmoid": i32(14 + source.pos - node.fix.pos)}
 
 
+def _lstm_attrs(node: Node, graph: Graph) -> dict[str, XValue]:
+    return {"reverse": XValue("bool", node.attrs.reverse)}
+
+
 def _no_attrs(node: Node, graph: Graph) -> dict[str, XValue]:
     return {}
 
@@ -192,5 +196,7 @@ FLOAT_FORMS: Mapping[str, OpForm] = {
     "hard_sigmoid": OpForm("hard-sigmoid"),
     "identity": OpForm("identity"),
     "softmax": OpForm("softmax", _axis_attrs),
+    # No operator of XIR's own: a custom one, for which the application supplies the function.
+    "lstm": OpForm("lstm", _lstm_attrs, ("input", "kernel", "recurrent", "bias"), 1),
 }
 EXACT_IN_FLOAT = ("relu", "relu6", "leaky_relu", "identity")

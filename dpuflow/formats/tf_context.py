@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from dpuflow.errors import GraphError
+from dpuflow.errors import GraphError, UnsupportedOp
 from dpuflow.formats.graphdef import TFGraph, TFNode
 from dpuflow.ir.graph import Array, Node, Shape
 from dpuflow.ir.verify import output_shape
+
+
+@dataclass(frozen=True)
+class TimeFirst:
+    """A sequence as a TensorFlow node gives it, time first: which of our nodes it is, and whether it runs backwards."""
+
+    node: str
+    reverse: bool = False
 
 
 class Importer:
@@ -21,10 +30,14 @@ class Importer:
         self.input_shapes = input_shapes
         self.nodes: dict[str, Node] = {}
         self.alias: dict[str, str] = {}
+        self.views: dict[str, TimeFirst] = {}
         self.static: dict[str, Array | None] = {}
 
     def made(self, name: str) -> Node:
         """The imported node that a TensorFlow node name stands for."""
+        if name in self.views:
+            raise UnsupportedOp("a sequence with time first is used as a batch", where=f"node '{name}'",
+                                remedy="put a Transpose [1, 0, 2] behind it")
         return self.nodes[self.alias.get(name, name)]
 
     def operands(self, node: TFNode) -> list[Node]:

@@ -12,14 +12,15 @@ from dpuflow.formats.checks import MALFORMED
 from dpuflow.formats.graphdef import TFGraph, TFNode
 from dpuflow.formats.tf_constants import FOLDABLE, fold
 from dpuflow.formats.tf_context import Importer
-from dpuflow.formats.tf_operators import CONVERTERS, STATIC_ONLY
+from dpuflow.formats.tf_operators import CONVERTERS, MAIN_OUTPUT, STATIC_ONLY
 from dpuflow.ir.graph import Graph, Shape, const
 from dpuflow.ir.verify import verify
 
 
-def _only_first_outputs(node: TFNode) -> None:
+def _only_main_outputs(graph: TFGraph, node: TFNode) -> None:
     for operand in node.inputs:
-        if not operand.startswith("^") and operand.partition(":")[2] not in ("", "0"):
+        name, _, output = operand.partition(":")
+        if not operand.startswith("^") and (output or "0") != MAIN_OUTPUT.get(graph.node(name).op, "0"):
             raise UnsupportedOp("reads a second output of a node", where=f"node '{node.name}' ({node.op})", got=operand,
                                 remedy="replace the operator with several outputs")
 
@@ -36,7 +37,7 @@ def needed_nodes(graph: TFGraph, outputs: Iterable[str]) -> tuple[TFNode, ...]:
             order.append(graph.node(name))
         elif state.get(name) is None:
             state[name] = 1
-            _only_first_outputs(graph.node(name))
+            _only_main_outputs(graph, graph.node(name))
             stack.append((name, True))
             stack.extend((operand, False) for operand in reversed(graph.node(name).operands))
         elif state[name] == 1:
@@ -54,7 +55,8 @@ def import_tf(graph: TFGraph, outputs: Iterable[str], input_shapes: Mapping[str,
             continue
         _convert(importer, node)
     made = tuple(importer.nodes.values())
-    renamed = tuple(importer.alias.get(output, output) for output in outputs)
+    renamed = tuple(importer.made(output).name if output in importer.views else importer.alias.get(output, output)
+                    for output in outputs)
     return verify(_pruned(Graph(name, made, renamed)))
 
 

@@ -9,6 +9,7 @@ from dpuflow.errors import GraphError, UnsupportedOp
 from dpuflow.formats.checks import checked_axis, checked_padding, checked_pairs, checked_position
 from dpuflow.formats.graphdef import TFNode
 from dpuflow.formats.tf_context import Importer
+from dpuflow.formats.tf_recurrent import OUTPUT, block_lstm, reverse, transpose
 from dpuflow.formats.tf_values import TShape
 from dpuflow.ir.graph import Array, Node, Shape, const
 from dpuflow.ops.activation import LeakyAttrs
@@ -250,7 +251,12 @@ CONVERTERS: Mapping[str, Converter] = {
     "FusedBatchNorm": _batch_norm,
     "FusedBatchNormV2": _batch_norm,
     "FusedBatchNormV3": _batch_norm,
+    "Transpose": transpose,
+    "ReverseV2": reverse,
+    "BlockLSTM": block_lstm,
     "FixNeuron": _fix,
 }
 # Computed at import time, from static shapes.
-STATIC_ONLY = frozenset({"Shape", "StridedSlice", "Pack", "Cast", "Prod", "NoOp"})
+STATIC_ONLY = frozenset({"Shape", "StridedSlice", "Pack", "Cast", "Prod", "NoOp", "Fill"})
+# Operators of several outputs: the one output that may be read.
+MAIN_OUTPUT: Mapping[str, str] = {"BlockLSTM": OUTPUT}

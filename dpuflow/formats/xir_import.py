@@ -61,6 +61,7 @@ CONVERTERS: Mapping[str, Converter] = {
     "leaky-relu": xir_simple.leaky,
     "hard-sigmoid": xir_simple.unary("hard_sigmoid"),
     "softmax": xir_simple.softmax,
+    "lstm": xir_simple.lstm,  # this library's own: a custom operator to others
 }
 OLD_FILE = ("made by release 1.x (enumerations as numbers, constants without shape), which XIR 2.0 and later refuse; "
             "read as the later form")

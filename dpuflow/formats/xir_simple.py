@@ -13,6 +13,7 @@ from dpuflow.ir.graph import Node, const
 from dpuflow.ops.activation import LEAKY_FACTOR, LEAKY_SHIFT, LeakyAttrs
 from dpuflow.ops.elementwise import EltwiseAttrs, FixAttrs
 from dpuflow.ops.movement import ConcatAttrs, PadAttrs, ReshapeAttrs
+from dpuflow.ops.recurrent import LstmAttrs
 
 _ROUNDINGS = {"DPU_ROUND": "half_up", "STD_ROUND": "half_away", "PY3_ROUND": "half_even"}
 _DPU_SLOPE = LEAKY_FACTOR / (1 << LEAKY_SHIFT)
@@ -114,3 +115,9 @@ def softmax(importer: XirImporter, op: XOp) -> None:
     if checked_axis(int(op.get("axis", -1)), len(x.shape), where_of(op)) != len(x.shape) - 1:
         raise UnsupportedOp("a softmax over another axis than the last", where=where_of(op), got=op.get("axis"))
     importer.emit(op, "softmax", (x,))
+
+
+def lstm(importer: XirImporter, op: XOp) -> None:
+    """One direction of an LSTM layer, as this library's compiler writes it."""
+    operands = [importer.required(op, arg) for arg in ("input", "kernel", "recurrent", "bias")]
+    importer.emit(op, "lstm", operands, LstmAttrs(bool(op.get("reverse", False))))

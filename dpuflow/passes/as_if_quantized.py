@@ -1,6 +1,7 @@
 """A float network with made-up positions: for estimates, where values do not matter.
 
-Batch normalisation folds away, as it does in quantization; softmax stays float, on the CPU.
+Batch normalisation folds away, as it does in quantization; softmax and what reads a float tensor stay
+float, on the CPU.
 """
 
 from __future__ import annotations
@@ -24,19 +25,27 @@ def drop_batch_norm(graph: Graph) -> Graph:
     return rebuild(graph, dict.fromkeys(rename), rename)
 
 
-def _typed(graph: Graph, node: Node, weights: set[str]) -> Node:
-    if node.data is not None:
-        if node.name not in weights:
-            return node
+def fixed_nodes(graph: Graph) -> set[str]:
+    """The nodes that quantization reaches: inputs, and operators with a fixed-point form behind such nodes."""
+    found: set[str] = set()
+    for node in graph.nodes:
+        computed = [operand.name for operand in graph.operands(node) if operand.data is None]
+        able = get_op(node.op).fixed is not None and node.op not in _NEVER_QUANTIZED and found.issuperset(computed)
+        if node.op == "input" or (node.data is None and able):
+            found.add(node.name)
+    return found
+
+
+def _typed(node: Node, fixed: set[str], weights: set[str]) -> Node:
+    if node.name in weights:
         return const(node.name, np.zeros(node.shape, np.int8), _POSITION)
-    if node.op == "input" or (get_op(node.op).fixed is not None and node.op not in _NEVER_QUANTIZED):
-        return node.replace(fix=_POSITION)
-    return node
+    return node.replace(fix=_POSITION) if node.name in fixed else node
 
 
 def as_if_quantized(graph: Graph) -> Graph:
     """The quantized graph's shape with zero weights; never to be run for its values."""
     for step in (drop_batch_norm, fuse_bias, fuse_leaky_maximum, fuse_nonlinear, prune):
         graph = step(graph)
-    weights = {name for node in graph.nodes if node.op in COMPUTE for name in node.inputs[1:]}
-    return verify(graph.replace(_typed(graph, node, weights) for node in graph.nodes))
+    fixed = fixed_nodes(graph)
+    weights = {name for node in graph.nodes if node.op in COMPUTE and node.name in fixed for name in node.inputs[1:]}
+    return verify(graph.replace(_typed(node, fixed, weights) for node in graph.nodes))
