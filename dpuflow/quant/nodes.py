@@ -10,6 +10,8 @@ from dpuflow.formats.tf_import import import_tf
 from dpuflow.ir.graph import Graph
 from dpuflow.passes.as_if_quantized import as_if_quantized
 
+FLOAT_LAYERS = ("lstm",)  # operators with weights that have no fixed-point form
+
 
 @dataclass(frozen=True)
 class QuantizeNodes:
@@ -37,13 +39,11 @@ def crossings(graph: Graph) -> tuple[str, ...]:
 def quantize_nodes(graph: TFGraph) -> QuantizeNodes:
     """The nodes to give to the quantizer.
 
-    Quantization ends at the network's outputs; where operators with weights of their own can only
-    be computed in float (an LSTM), it ends at the tensors that cross to them.
+    Quantization ends at the network's outputs; where layers with weights can only be computed in
+    float (an LSTM), it ends at the tensors that cross to them.
     """
-    network = import_tf(graph, [node.name for node in graph.sinks])
-    fixed = as_if_quantized(network)
-    weighted = any(node.fix is None and node.data is None and any(operand.data is not None
-                   for operand in fixed.operands(node)) for node in fixed.nodes)
-    inputs = network.inputs
-    return QuantizeNodes(tuple(node.name for node in inputs), tuple(node.shape for node in inputs),
-                         crossings(fixed) if weighted else tuple(node.name for node in graph.sinks), weighted)
+    sinks = tuple(node.name for node in graph.sinks)
+    network = import_tf(graph, sinks)
+    has_tail = any(node.op in FLOAT_LAYERS for node in network.nodes)
+    return QuantizeNodes(tuple(node.name for node in network.inputs), tuple(node.shape for node in network.inputs),
+                         crossings(as_if_quantized(network)) if has_tail else sinks, has_tail)
