@@ -104,8 +104,8 @@ def test_the_board_imports_the_library_in_the_emulator_only(path):
     assert not uses or path.name == "emulator.py"
 
 
-# Who may import TensorFlow, Keras or plotting libraries, inside functions: readers of their files, pages, pictures.
-HEAVY_ON_DEMAND = ("dpuflow/data", "dpuflow/report", "dpuflow/formats/keras_freeze.py")
+# Who may import TensorFlow, Keras or plotting libraries: readers of their files, pages, pictures, bridges to TensorFlow.
+HEAVY_ON_DEMAND = ("dpuflow/data", "dpuflow/report", "dpuflow/formats/keras_freeze.py", "dpuflow/tensorflow")
 
 
 @pytest.mark.parametrize("path", [p for p in LIBRARY if not relative(p).startswith(HEAVY_ON_DEMAND)], ids=relative)

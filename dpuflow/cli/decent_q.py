@@ -1,94 +1,38 @@
 """``decent_q`` and ``vai_q_tensorflow``: the vendor's quantizer commands.
 
-Flags, defaults and messages: quantizer specification, sections 1 and 12.
+Commands, messages and environment: quantizer specification, sections 1 and 12.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from dpuflow.artifact import atomic_path
 from dpuflow.cli.common import add_debug, names, run_command
+from dpuflow.cli.decent_q_flags import add_flags, refuse_unsupported
 from dpuflow.errors import ConfigError
-from dpuflow.formats.graphdef import TFGraph, read_graphdef, serialize_graphdef
+from dpuflow.formats.graphdef import TFGraph, read_graphdef, serialize_graphdef, write_graphdef
 from dpuflow.quant.config import QuantizeConfig, parse_shapes
 
 EVALUATION_FILE, DEPLOY_FILE = "quantize_eval_model.pb", "deploy_model.pb"
-
-# name, default, help: the flags that change nothing but are accepted, as the vendor's tool does.
-_ACCEPTED = (
-    ("gpu", "0", "accepted; this quantizer runs on the CPU"),
-    ("gpu_memory_fraction", "0.5", "accepted; this quantizer runs on the CPU"),
-)
-# Flags that ask for something that is not there yet; any value but the default is refused by name.
-_REFUSED: tuple[tuple[str, str], ...] = (
-    ("mode", "frozen"), ("input_meta_graph", ""), ("input_checkpoint", ""), ("dump_input_tensors", ""),
-    ("arch_type", "DEFAULT"), ("do_cle", "0"), ("align_pool", "0"), ("include_fast_ft", "0"),
-    ("output_format", "pb"), ("fold_reshape", "0"), ("replace_sigmoid", "0"), ("replace_softmax", "0"),
-    ("custom_op_so", ""), ("target_type", ""), ("convert_datatype", "0"),
-)
+DEBUG_FOLDER = "decent_debug"
 
 
 def _parser(prog: str) -> argparse.ArgumentParser:
     from dpuflow import __version__
 
-    parser = argparse.ArgumentParser(prog=prog, description="Quantize a frozen TensorFlow graph to 8-bit fixed point.",
-                                     allow_abbrev=False)
+    parser = argparse.ArgumentParser(prog=prog, description="Quantize a frozen TensorFlow graph to fixed point.",
+                                     epilog="commands: " + "; ".join(f"{name}: {text}" for name, text in HELP.items()))
     parser.add_argument("--version", action="version", version=f"{prog} (dpuflow {__version__})")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    quantize = commands.add_parser("quantize", help="calibrate and write both graphs", allow_abbrev=False)
-    _add_quantize_flags(quantize)
-    inspect = commands.add_parser("inspect", help="list operators, inputs and outputs", allow_abbrev=False)
-    inspect.add_argument("--input_frozen_graph", default="", help="frozen .pb")
-    add_debug(inspect)
-    dump = commands.add_parser("dump", help="write every quantized tensor as files", allow_abbrev=False)
-    _add_dump_flags(dump)
+    parser.add_argument("command", choices=tuple(_COMMANDS), metavar="COMMAND", help=", ".join(_COMMANDS))
+    add_flags(parser)
+    add_debug(parser)
     return parser
-
-
-def _add_dump_flags(parser: argparse.ArgumentParser) -> None:
-    text = parser.add_argument
-    text("--input_frozen_graph", default="", help="quantize_eval_model.pb")
-    text("--input_fn", default="", help="module.function; called with iter, returns {input: array}")
-    text("--output_dir", default="./quantize_results")
-    text("--max_dump_batches", type=int, default=1)
-    text("--dump_float", type=int, default=0, choices=(0, 1), help="also every operator's float values")
-    text("--dump_input_tensors", default="", help=argparse.SUPPRESS)
-    for name, default, help_text in _ACCEPTED:
-        text(f"--{name}", default=default, help=help_text)
-    add_debug(parser)
-
-
-def _add_quantize_flags(parser: argparse.ArgumentParser) -> None:
-    text = parser.add_argument
-    text("--input_frozen_graph", default="", help="frozen .pb of the float network")
-    text("--input_nodes", default="", help="comma list")
-    text("--input_shapes", default="", help="?,height,width,channels; several inputs separated by ':'")
-    text("--output_nodes", default="", help="comma list")
-    text("--input_fn", default="", help="module.function; called with iter, returns {input: array}")
-    text("--output_dir", default="./quantize_results")
-    text("--method", type=int, default=1, help="0 no overflow, 1 least squared error, 2 relative for depthwise")
-    text("--calib_iter", type=int, default=100)
-    text("--weight_bit", type=int, default=8)
-    text("--activation_bit", type=int, default=8)
-    text("--nodes_bit", default="", help="name:bits,...")
-    text("--nodes_method", default="", help="name:method,...")
-    text("--ignore_nodes", default="", help="comma list")
-    text("--skip_check", type=int, default=0, choices=(0, 1))
-    text("--align_concat", type=int, default=0)
-    text("--adjust_shift_bias", type=int, default=1)
-    text("--adjust_shift_cut", type=int, default=1)
-    text("--simulate_dpu", type=int, default=1)
-    text("--scale_all_avgpool", type=int, default=0, choices=(0, 1))
-    for name, default, help_text in _ACCEPTED:
-        text(f"--{name}", default=default, help=help_text)
-    for name, default in _REFUSED:
-        text(f"--{name}", default=default, help=argparse.SUPPRESS)
-    add_debug(parser)
 
 
 def _pairs(text: str, flag: str) -> tuple[tuple[str, int], ...]:
@@ -106,23 +50,30 @@ def _require(options: argparse.Namespace, flags: Sequence[str]) -> None:
         if not getattr(options, flag):
             shown = "input_fn" if flag == "input_fn" else f"--{flag}"
             raise ConfigError(f"No {shown} assigned.", remedy=f"give --{flag}; see --help")
-    for flag, default in _REFUSED:
-        value = getattr(options, flag, default)
-        if value != default:
-            raise ConfigError("this value is not supported", where=f"--{flag}", got=value,
-                              expected=default or "nothing")
+
+
+def _activation_rounding() -> str:
+    """DPU_ACCURACY=0 rounds activations as weights, half away from zero."""
+    return "half_away" if os.environ.get("DPU_ACCURACY", "1").strip() == "0" else "half_up"
+
+
+def _check_architecture(options: argparse.Namespace) -> None:
+    """ARCH_TYPE in the environment means the flag."""
+    wanted = os.environ.get("ARCH_TYPE", "")
+    refuse_unsupported({**vars(options), **({"arch_type": wanted} if wanted else {})})
 
 
 def config_from(options: argparse.Namespace) -> QuantizeConfig:
-    """The quantizer's configuration from the command's flags."""
+    """The quantizer's configuration from the command's flags and environment."""
     return QuantizeConfig(
         names(options.input_nodes), names(options.output_nodes), parse_shapes(options.input_shapes),
         method=options.method, calib_iter=options.calib_iter, weight_bit=options.weight_bit,
         activation_bit=options.activation_bit, ignore_nodes=names(options.ignore_nodes),
         nodes_bit=_pairs(options.nodes_bit, "nodes_bit"), nodes_method=_pairs(options.nodes_method, "nodes_method"),
-        skip_check=bool(options.skip_check), align_concat=options.align_concat,
+        skip_check=bool(options.skip_check), align_concat=options.align_concat, align_pool=options.align_pool,
         adjust_shift_bias=options.adjust_shift_bias, adjust_shift_cut=options.adjust_shift_cut,
-        simulate_dpu=options.simulate_dpu, scale_all_avgpool=options.scale_all_avgpool)
+        simulate_dpu=options.simulate_dpu, scale_all_avgpool=options.scale_all_avgpool,
+        output_dir=options.output_dir, activation_rounding=_activation_rounding(), version=options.version_compat)
 
 
 def _check_float(graph: TFGraph, config: QuantizeConfig, first: Mapping[str, Any]) -> None:
@@ -139,10 +90,42 @@ def _progress(batches: Iterator[Any], total: int) -> Iterator[Any]:
     return iter(tqdm(batches, total=total, unit="iter", disable=not sys.stderr.isatty(), leave=False))
 
 
+def _observer(folder: Path) -> Callable[[str, TFGraph], None]:
+    """With DECENT_DEBUG every stage becomes ``<output_dir>/decent_debug/<stage>.pb``."""
+    level = os.environ.get("DECENT_DEBUG", "0").strip()
+    debug = level.isdigit() and int(level) >= 1
+
+    def observe(name: str, graph: TFGraph) -> None:
+        if debug:
+            write_graphdef(graph, folder / DEBUG_FOLDER / f"{name}.pb")
+
+    return observe
+
+
+def _write_results(folder: Path, evaluation: TFGraph, deploy: TFGraph | None) -> None:
+    """Both graphs or neither; a release without a deploy graph removes an old one."""
+    files = [(EVALUATION_FILE, evaluation), *([(DEPLOY_FILE, deploy)] if deploy else [])]
+    if len(files) == 1:
+        write_graphdef(evaluation, folder / EVALUATION_FILE)
+        (folder / DEPLOY_FILE).unlink(missing_ok=True)
+        return
+    with atomic_path(folder / EVALUATION_FILE) as first, atomic_path(folder / DEPLOY_FILE) as second:
+        for path, (_, graph) in zip((first, second), files, strict=True):
+            path.write_bytes(serialize_graphdef(graph))
+
+
+def _summary(folder: Path, deployed: bool) -> None:
+    print("********************* Quantization Summary *********************")
+    print("INFO: Output:")
+    print(f"  quantize_eval_model: {folder / EVALUATION_FILE}")
+    if deployed:
+        print(f"  deploy_model: {folder / DEPLOY_FILE}")
+
+
 def quantize(options: argparse.Namespace) -> int:
     """The ``quantize`` command."""
     from dpuflow.quant.input_fn import load_input_fn
-    from dpuflow.quant.quantizer import quantize_graph
+    from dpuflow.quant.quantizer import quantize_graph, with_quantized_weights
 
     _require(options, ("input_frozen_graph", "input_nodes", "input_shapes", "output_nodes", "input_fn"))
     config = config_from(options)
@@ -152,18 +135,17 @@ def quantize(options: argparse.Namespace) -> int:
         _check_float(graph, config, input_fn(0))
     print(f"INFO: Calibrating for {config.calib_iter} iterations...", flush=True)
     batches = _progress((input_fn(index) for index in range(config.calib_iter)), config.calib_iter)
-    result = quantize_graph(graph, config, batches)
-    print("INFO: Calibration Done.", flush=True)
     folder = Path(options.output_dir)
-    print("INFO: Generating Deploy Model...", flush=True)
-    with atomic_path(folder / EVALUATION_FILE) as evaluation, atomic_path(folder / DEPLOY_FILE) as deploy:
-        evaluation.write_bytes(serialize_graphdef(result.evaluation))
-        deploy.write_bytes(serialize_graphdef(result.deploy))
-    print("INFO: Deploy Model Generated.")
-    print("********************* Quantization Summary *********************")
-    print("INFO: Output:")
-    print(f"  quantize_eval_model: {folder / EVALUATION_FILE}")
-    print(f"  deploy_model: {folder / DEPLOY_FILE}")
+    result = quantize_graph(graph, config, batches, _observer(folder))
+    print("INFO: Calibration Done.", flush=True)
+    deploys = config.release.deploys
+    evaluation = result.evaluation if options.keep_float_weight else with_quantized_weights(result.evaluation)
+    if deploys:
+        print("INFO: Generating Deploy Model...", flush=True)
+    _write_results(folder, evaluation, result.deploy if deploys else None)
+    if deploys:
+        print("INFO: Deploy Model Generated.")
+    _summary(folder, deploys)
     return 0
 
 
@@ -179,12 +161,15 @@ def inspect(options: argparse.Namespace) -> int:
 def dump(options: argparse.Namespace) -> int:
     """The ``dump`` command."""
     from dpuflow.quant.dump import dump as dump_tensors
+    from dpuflow.quant.dump import feed_tensor
     from dpuflow.quant.input_fn import load_input_fn
 
     _require(options, ("input_frozen_graph", "input_fn"))
     if options.max_dump_batches < 1:
         raise ConfigError("dumping needs at least one batch", where="--max_dump_batches", got=options.max_dump_batches)
     graph = read_graphdef(options.input_frozen_graph)
+    if options.dump_input_tensors:
+        graph = feed_tensor(graph, options.dump_input_tensors)
     input_fn = load_input_fn(options.input_fn)
     batches = (input_fn(index) for index in range(options.max_dump_batches))
     dump_tensors(graph, batches, options.max_dump_batches, Path(options.output_dir), bool(options.dump_float),
@@ -192,10 +177,59 @@ def dump(options: argparse.Namespace) -> int:
     return 0
 
 
-_COMMANDS = {"quantize": quantize, "inspect": inspect, "dump": dump}
+def _trained_graph(options: argparse.Namespace) -> TFGraph:
+    """The graph to deploy: a frozen one, or a meta graph with a checkpoint's values."""
+    from dpuflow.quant.checkpoint import freeze_checkpoint, read_meta_graph
+
+    if options.input_frozen_graph:
+        return read_graphdef(options.input_frozen_graph)
+    _require(options, ("input_meta_graph", "input_checkpoint"))
+    return freeze_checkpoint(read_meta_graph(options.input_meta_graph), options.input_checkpoint)
+
+
+def deploy(options: argparse.Namespace) -> int:
+    """The ``deploy`` command: a graph with FixNeurons to ``<output_dir>/deploy/deploy_model.pb``."""
+    from dpuflow.quant.checkpoint import constant_parameters
+    from dpuflow.quant.deploy import deploy_graph
+    from dpuflow.quant.partition import check_nodes
+
+    graph = _trained_graph(options)
+    _require(options, ("input_nodes", "input_shapes", "output_nodes"))
+    config = config_from(options)
+    check_nodes(graph, config)
+    folder = Path(options.output_dir)
+    deployed = deploy_graph(constant_parameters(graph, config), config, _observer(folder))
+    write_graphdef(deployed, folder / "deploy" / DEPLOY_FILE)
+    print(f"INFO: Quantize deploy graph are generated in: {folder / 'deploy'}")
+    return 0
+
+
+def update(options: argparse.Namespace) -> int:
+    """The ``update`` command: FixNeurons of an old file get their type."""
+    from dpuflow.quant.update import add_types
+
+    _require(options, ("input_frozen_graph",))
+    updated = add_types(read_graphdef(options.input_frozen_graph))
+    path = Path(options.output_dir) / Path(options.input_frozen_graph).name
+    write_graphdef(updated, path)
+    print(f"INFO: Updated graph is saved in: {path}")
+    return 0
+
+
+_COMMANDS = {"quantize": quantize, "inspect": inspect, "dump": dump, "deploy": deploy, "update": update}
+HELP = {
+    "quantize": "calibrate and write both graphs", "inspect": "list operators, inputs and outputs",
+    "dump": "write every quantized tensor as files", "deploy": "write the deploy graph of a graph with FixNeurons",
+    "update": "add types to the FixNeurons of an old file",
+}
+
+
+def _run(options: argparse.Namespace) -> int:
+    _check_architecture(options)
+    return _COMMANDS[options.command](options)
 
 
 def main(prog: str, argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
     options = _parser(prog).parse_args(argv)
-    return run_command(prog, _COMMANDS[options.command], options)
+    return run_command(prog, _run, options)

@@ -45,6 +45,8 @@ _TABLE: Table = {
     ),
     "FunctionDefLibrary": ((1, "function", "FunctionDef", "repeated"),),
     "FunctionDef": (),
+    # The graph of a .meta file stays encoded: its reader checks it as a file of its own.
+    "MetaGraphDef": ((2, "graph_def", "bytes"),),
 }
 
 _MESSAGES = messages("dpuflow.graphdef", _TABLE)
@@ -52,3 +54,4 @@ GraphDef = _MESSAGES["GraphDef"]
 NodeDef = _MESSAGES["NodeDef"]
 AttrValue = _MESSAGES["AttrValue"]
 TensorProto = _MESSAGES["TensorProto"]
+MetaGraphDef = _MESSAGES["MetaGraphDef"]

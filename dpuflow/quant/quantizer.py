@@ -18,14 +18,14 @@ from dpuflow.ir.graph import Array
 from dpuflow.quant.adjust import adjust_positions
 from dpuflow.quant.calibrate import Batches, calibrate, check_batch
 from dpuflow.quant.config import QuantizeConfig
-from dpuflow.quant.deploy import deploy_graph
+from dpuflow.quant.deploy import deploy_graph, quantized_constant
 from dpuflow.quant.insert import Placement, insert_fix_neurons, place_fix_neurons
 from dpuflow.quant.order import topological
 from dpuflow.quant.partition import check_nodes, merge, partition
 from dpuflow.quant.prepare import DEBUG_FILES, OPTIMISE, Step, steps_of
 
 __all__ = ["OPTIMISE", "Observe", "Prepared", "Quantized", "Step", "check_float_graph", "prepare", "quantize_graph",
-           "with_positions"]
+           "with_positions", "with_quantized_weights"]
 
 # Called with the vendor's name of a stage and the graph after it.
 Observe = Callable[[str, TFGraph], None]
@@ -98,6 +98,19 @@ def with_positions(graph: TFGraph, positions: Mapping[str, int]) -> TFGraph:
         return node.with_attrs(phase=1, quantize_pos=positions[node.name])
 
     return graph.replace(final(node) for node in graph.nodes)
+
+
+def with_quantized_weights(evaluation: TFGraph) -> TFGraph:
+    """The evaluation graph with its constants on their grids; the FixNeurons stay and change nothing."""
+    fixes = {node.operands[0]: node for node in evaluation.nodes if node.op == "FixNeuron"}
+
+    def quantized(node: TFNode) -> TFNode:
+        fix = fixes.get(node.name)
+        if node.op != "Const" or fix is None or fix.get("mode") == 1:
+            return node
+        return node.with_attrs(value=quantized_constant(node.tensor(), fix.get("bit_width"), fix.get("quantize_pos")))
+
+    return evaluation.replace(quantized(node) for node in evaluation.nodes)
 
 
 def quantize_graph(graph: TFGraph, config: QuantizeConfig, batches: Batches,

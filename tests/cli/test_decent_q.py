@@ -209,15 +209,21 @@ def test_inspect_prints_the_vendors_text(work, capsys):
         "Found 1 possible outputs: (name=net/out, op=Softmax) \n")
 
 
+def dump(capsys, **flags: object) -> list[str]:
+    arguments = {"input_frozen_graph": "quantize_results/quantize_eval_model.pb", "input_fn": "calib_fn.good",
+                 "output_dir": "dumped", **flags}
+    assert main("decent_q", ["dump", *(f"--{name}={value}" for name, value in arguments.items())]) == 0
+    return capsys.readouterr().out.splitlines()
+
+
 def test_dump_writes_every_quantized_tensor(work, capsys):
     assert main("decent_q", command()) == 0
     capsys.readouterr()
-    arguments = ["dump", "--input_frozen_graph", "quantize_results/quantize_eval_model.pb", "--input_fn",
-                 "calib_fn.good", "--max_dump_batches", "2", "--output_dir", "dumped", "--dump_float", "1"]
-    assert main("decent_q", arguments) == 0
-    out = capsys.readouterr().out.splitlines()
+    out = dump(capsys, max_dump_batches=2)
     assert out[:3] == ["INFO: Start Dumping for 2 batches", "INFO: Dumping weights/biases...",
                        "INFO: Dumping (1/6): net/dense3/bias/wquant"]
+    assert out[8:11] == ["INFO: Start Dumping for 2 batches", "INFO: Dumping for batch: 1/2 ...",
+                         "INFO: Dumping (1/5): x/aquant"]
     assert out[-1] == "INFO: Dump results are saved in dumped."
     weights = sorted(path.name for path in (work / "dumped" / "dump_results_weights").iterdir())
     assert len(weights) == 12
@@ -231,8 +237,19 @@ def test_dump_writes_every_quantized_tensor(work, capsys):
     x = sys.modules["calib_fn"].good(1)["x"].astype(np.float32)
     expected = ReferenceEngine(model).run(x, ["net/conv0/Relu"], int8=True)["net/conv0/Relu"]
     assert np.array_equal(ints, expected.reshape(-1))
-    floats = np.fromfile(second / "net_out_float.bin", np.float32)
+
+
+def test_dump_with_floats_leaves_the_weights_folder_empty(work, capsys):
+    """As release 1.2: everything counts as activation (quantizer specification, section 9)."""
+    assert main("decent_q", command()) == 0
+    dump(capsys, dump_float=1)
+    assert list((work / "dumped" / "dump_results_weights").iterdir()) == []
+    folder = work / "dumped" / "dump_results_0"
+    floats = np.fromfile(folder / "net_out_float.bin", np.float32)
     assert np.allclose(floats.reshape(4, 3).sum(axis=1), 1)
+    assert [np.float32(line) for line in (folder / "net_out_float.txt").read_text().split()] == floats.tolist()
+    names = {path.name for path in folder.iterdir()}
+    assert {"x_float.bin", "net_conv0_kernel_wquant.bin", "net_conv0_kernel_wquant_float.txt"} <= names
 
 
 def test_dump_refuses_a_float_graph(work, capsys):
