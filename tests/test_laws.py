@@ -104,7 +104,7 @@ def test_the_board_imports_the_library_in_the_emulator_only(path):
     assert not uses or path.name == "emulator.py"
 
 
-# Who may import TensorFlow, Keras or plotting libraries: readers of their files, pages, pictures, bridges to TensorFlow.
+# Who may import TensorFlow, Keras or plotting libraries: their files, pages, pictures, the bridge to TensorFlow.
 HEAVY_ON_DEMAND = ("dpuflow/data", "dpuflow/report", "dpuflow/formats/keras_freeze.py", "dpuflow/tensorflow")
 
 
