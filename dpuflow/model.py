@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from dpuflow.errors import FormatError, GraphError
+from dpuedge.elf import Elf
+from dpuflow.errors import EngineError, FormatError, GraphError
 from dpuflow.formats.deploy_import import import_deploy, is_deploy
 from dpuflow.formats.graphdef import TFGraph, parse_graphdef, read_bytes
 from dpuflow.formats.tf_import import import_tf
@@ -30,12 +31,14 @@ class Model:
     quantized: bool
     tf: TFGraph | None = None
     xir: XGraph | None = None
+    elf: Elf | None = None
 
 
 FLOAT_GRAPH = "frozen float graph"
 EVALUATION_GRAPH = "quantized graph with FixNeurons (quantize_eval_model.pb)"
 DEPLOY_GRAPH = "deploy graph (deploy_model.pb)"
 XMODEL = "compiled xmodel"
+DNNDK = "DNNDK model file"
 QUANTIZED_XMODEL = "quantized xmodel, not yet compiled"
 
 
@@ -69,21 +72,45 @@ def model_from_xir(xir: XGraph, source: str, custom: CustomFunctions | None = No
     return Model(source, XMODEL, graph, True, xir=xir)
 
 
-def load(path: Path | str, custom: CustomFunctions | None = None) -> Model:
-    """Read a frozen GraphDef (float, evaluation or deploy) or an ``.xmodel``.
+def model_from_elf(path: Path, like: Path | str | None = None, kernel: str | None = None) -> Model:
+    """A DNNDK kernel as a model: by conventions that are warned of, or with the structure of the graph ``like``."""
+    from dpuflow.formats.dnndk import kernel_of, read_elf
+    from dpuflow.formats.dnndk_import import import_kernel, import_kernel_like
 
-    ``custom``: Python functions for an xmodel's custom operators, by type. FormatError for a file
-    that is neither, GraphError or UnsupportedOp naming the node for a network that cannot be used.
+    elf = read_elf(path)
+    part = kernel_of(elf, kernel, path)
+    graph = import_kernel(part) if like is None else import_kernel_like(part, quantized_graph(load(like)), like)
+    return Model(str(path), DNNDK, graph, True, elf=elf)
+
+
+def load(path: Path | str, custom: CustomFunctions | None = None, like: Path | str | None = None,
+         kernel: str | None = None) -> Model:
+    """Read a frozen GraphDef (float, evaluation or deploy), an ``.xmodel``, or a DNNDK ``.elf`` or ``.so``.
+
+    ``custom``: Python functions for an xmodel's custom operators, by type. ``like``: the quantized
+    graph that a DNNDK file was compiled from; ``kernel``: which kernel of one with several.
+    FormatError for a file that is none of these, GraphError or UnsupportedOp naming the node for a
+    network that cannot be used.
     """
     path = Path(path)
     suffix = path.suffix.lower()
     if suffix not in SUFFIXES and not path.is_dir() and path.exists():
         raise FormatError("not a model file that can be read here", where=path,
                           expected=" or ".join(SUFFIXES), got=path.suffix or "no suffix")
+    if suffix in (".elf", ".so"):
+        return model_from_elf(path, like, kernel)
     data = read_bytes(path)
     if suffix == ".xmodel":
         return model_from_xir(parse_xmodel(data, path), str(path), custom)
     return _parse_pb(data, path)
 
 
-SUFFIXES = (".pb", ".xmodel")
+def quantized_graph(model: Model) -> Graph:
+    """The model's network; EngineError if it is not quantized."""
+    if not model.quantized:
+        raise EngineError("the graph is not quantized, so it has no bits to emulate", where=model.source,
+                          got=model.kind, remedy="run `decent_q quantize` on it first")
+    return model.graph
+
+
+SUFFIXES = (".pb", ".xmodel", ".elf", ".so")

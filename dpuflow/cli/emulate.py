@@ -12,6 +12,7 @@ from dpuflow.cli.custom import add_custom_option, custom_functions
 from dpuflow.engines import ENGINES, open_engine
 from dpuflow.errors import DataError
 from dpuflow.ir.graph import Array, Graph
+from dpuflow.model import load, quantized_graph
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> argparse.ArgumentParser:
@@ -27,6 +28,8 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument("--input-mode", default="quantizer", choices=("quantizer", "runtime"),
                         help="float input: round half up as the quantizer, or truncate as board runtimes do")
     add_custom_option(parser)
+    parser.add_argument("--like", metavar="GRAPH", help="the quantized graph that a DNNDK file was compiled from")
+    parser.add_argument("--kernel", help="which kernel of a DNNDK file with several")
     return parser
 
 
@@ -38,7 +41,8 @@ def tensor_names(graph: Graph) -> tuple[str, ...]:
 def run(options: argparse.Namespace) -> None:
     """Emulate and write the outputs."""
     arrays = read_arrays(options.input)
-    engine = open_engine(options.file, options.engine, custom=custom_functions(options.custom_op))
+    model = load(options.file, custom_functions(options.custom_op), options.like, options.kernel)
+    engine = open_engine(quantized_graph(model), options.engine)
     wanted = tensor_names(engine.graph) if options.all_tensors else engine.graph.outputs
     _check_integers(arrays, options.input, options.int8)
     started = time.perf_counter()

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from dpuflow.engines.base import Engine, engine_unavailable
-from dpuflow.errors import ConfigError, EngineError
+from dpuflow.errors import ConfigError
 from dpuflow.ir.graph import Graph
 from dpuflow.ops.custom import CustomFunction, check_functions
 
@@ -42,13 +42,9 @@ def open_engine(model: Graph | Path | str, engine: str = "fast",
     if engine not in ENGINES:
         raise ConfigError("no such engine", where="--engine", got=engine, expected=" or ".join(ENGINES))
     if not isinstance(model, Graph):
-        from dpuflow.model import load
+        from dpuflow.model import load, quantized_graph
 
-        loaded = load(model, custom)
-        if not loaded.quantized:
-            raise EngineError("the graph is not quantized, so it has no bits to emulate", where=loaded.source,
-                              got=loaded.kind, remedy="run `decent_q quantize` on it first")
-        model = loaded.graph
+        model = quantized_graph(load(model, custom))
     check_functions(model)
     return ENGINES[engine](model)
 
