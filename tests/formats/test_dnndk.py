@@ -97,7 +97,7 @@ def test_a_file_runs_from_its_records_and_with_its_graph(bits, head, fine):
 
 @pytest.mark.filterwarnings("ignore:net. the file does not say")
 def test_the_effective_bias_rule():
-    """Arithmetic specification, section 4's example: 15 + shr(1, 1) = 16, 16 / 32 rounds to 1; exactly it would be 0."""
+    """Arithmetic specification, section 4: 15 + shr(1, 1) = 16, and 16 / 32 rounds to 1; exactly it would be 0."""
     x = Node("x", "input", shape=(1, 1, 1, 2), fix=Fix(2))
     weights = const("w", np.array([[3], [3]], np.int8).reshape(1, 1, 2, 1), Fix(6))
     bias = const("b", np.array([1], np.int8), Fix(9))
