@@ -42,6 +42,10 @@ DNNDK = "DNNDK model file"
 QUANTIZED_XMODEL = "quantized xmodel, not yet compiled"
 
 
+ZOO_NETWORK = "network of the zoo with made-up weights"
+ZOO_PREFIX = "zoo:"
+
+
 def model_from_tf(tf: TFGraph, name: str, shapes: Mapping[str, Shape] | None = None) -> Model:
     """A GraphDef as a model: float, with FixNeurons, or a deploy graph."""
     if is_deploy(tf):
@@ -72,6 +76,13 @@ def model_from_xir(xir: XGraph, source: str, custom: CustomFunctions | None = No
     return Model(source, XMODEL, graph, True, xir=xir)
 
 
+def _from_zoo(source: str) -> Model:
+    """A network of the zoo, quantized, with made-up weights."""
+    from dpuflow.zoo import quantized_network
+
+    return Model(source, ZOO_NETWORK, quantized_network(source.removeprefix(ZOO_PREFIX)), True)
+
+
 def model_from_elf(path: Path, like: Path | str | None = None, kernel: str | None = None) -> Model:
     """A DNNDK kernel as a model: by conventions that are warned of, or with the structure of the graph ``like``."""
     from dpuflow.formats.dnndk import kernel_of, read_elf
@@ -85,13 +96,16 @@ def model_from_elf(path: Path, like: Path | str | None = None, kernel: str | Non
 
 def load(path: Path | str, custom: CustomFunctions | None = None, like: Path | str | None = None,
          kernel: str | None = None) -> Model:
-    """Read a frozen GraphDef (float, evaluation or deploy), an ``.xmodel``, or a DNNDK ``.elf`` or ``.so``.
+    """Read a frozen GraphDef (float, evaluation or deploy), an ``.xmodel``, or a DNNDK ``.elf`` or ``.so``;
+    or make ``zoo:NAME``.
 
     ``custom``: Python functions for an xmodel's custom operators, by type. ``like``: the quantized
     graph that a DNNDK file was compiled from; ``kernel``: which kernel of one with several.
     FormatError for a file that is none of these, GraphError or UnsupportedOp naming the node for a
     network that cannot be used.
     """
+    if str(path).startswith(ZOO_PREFIX):
+        return _from_zoo(str(path))
     path = Path(path)
     suffix = path.suffix.lower()
     if suffix not in SUFFIXES and not path.is_dir() and path.exists():

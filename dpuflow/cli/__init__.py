@@ -17,6 +17,7 @@ COMMANDS = {
     "show": "dpuflow.cli.show",
     "report": "dpuflow.cli.report",
     "targets": "dpuflow.cli.targets",
+    "zoo": "dpuflow.cli.zoo",
     "compat": "dpuflow.cli.compat",
 }
 

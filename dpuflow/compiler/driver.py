@@ -75,7 +75,11 @@ def estimate_compiled(compiled: Compiled, clock_mhz: float | None = None) -> Est
     return estimate(layer_works(compiled), compiled.core, clock_mhz)
 
 
+def quantized_form(model: Model) -> Graph:
+    """A model's quantized graph; a float network is taken as if quantized: its weights do not matter here."""
+    return model.graph if model.quantized else as_if_quantized(model.graph)
+
+
 def estimate_network(model: Model, core: Core, clock_mhz: float | None = None) -> Estimate:
     """The predicted time of a model file; a float network is taken as if quantized."""
-    graph = model.graph if model.quantized else as_if_quantized(model.graph)
-    return estimate_compiled(compile_graph(graph, core, graph.name), clock_mhz)
+    return estimate_compiled(compile_graph(quantized_form(model), core, model.graph.name), clock_mhz)

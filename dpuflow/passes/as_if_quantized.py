@@ -8,21 +8,17 @@ from __future__ import annotations
 
 import numpy as np
 
-from dpuflow.ir.graph import Fix, Graph, Node, const, rebuild
+from dpuflow.ir.graph import Fix, Graph, Node, const
 from dpuflow.ir.verify import verify
 from dpuflow.ops import get_op
-from dpuflow.passes.fuse_bias import COMPUTE, fuse_bias
+from dpuflow.passes.fold_batch_norm import fold_batch_norm
+from dpuflow.passes.fuse_bias import fuse_bias
 from dpuflow.passes.fuse_nonlinear import fuse_leaky_maximum, fuse_nonlinear
+from dpuflow.passes.leaky_slope import set_leaky_slope
 from dpuflow.passes.prune import prune
 
 _POSITION = Fix(4)  # with weights at 4 too: shift_cut 4, shift_bias 4, inside every limit
 _NEVER_QUANTIZED = ("softmax",)
-
-
-def drop_batch_norm(graph: Graph) -> Graph:
-    """Readers of a batch normalisation read its operand."""
-    rename = {node.name: node.inputs[0] for node in graph.nodes if node.op == "batch_norm"}
-    return rebuild(graph, dict.fromkeys(rename), rename)
 
 
 def fixed_nodes(graph: Graph) -> set[str]:
@@ -36,16 +32,23 @@ def fixed_nodes(graph: Graph) -> set[str]:
     return found
 
 
-def _typed(node: Node, fixed: set[str], weights: set[str]) -> Node:
-    if node.name in weights:
-        return const(node.name, np.zeros(node.shape, np.int8), _POSITION)
-    return node.replace(fix=_POSITION) if node.name in fixed else node
+def _integer_constants(graph: Graph, fixed: set[str]) -> dict[str, Node]:
+    """For every constant that a quantized node reads its integer form; zeros of any size take no memory."""
+    read = {name for node in graph.nodes if node.name in fixed for name in node.inputs}
+    return {node.name: const(f"{node.name}/as_int8", np.broadcast_to(np.int8(0), node.shape), _POSITION)
+            for node in graph.nodes if node.data is not None and node.name in read}
 
 
 def as_if_quantized(graph: Graph) -> Graph:
     """The quantized graph's shape with zero weights; never to be run for its values."""
-    for step in (drop_batch_norm, fuse_bias, fuse_leaky_maximum, fuse_nonlinear, prune):
+    for step in (fold_batch_norm, fuse_bias, set_leaky_slope, fuse_leaky_maximum, fuse_nonlinear, prune):
         graph = step(graph)
     fixed = fixed_nodes(graph)
-    weights = {name for node in graph.nodes if node.op in COMPUTE and node.name in fixed for name in node.inputs[1:]}
-    return verify(graph.replace(_typed(node, fixed, weights) for node in graph.nodes))
+    integers = _integer_constants(graph, fixed)
+    nodes: list[Node] = []
+    for node in graph.nodes:
+        if node.name in fixed:
+            operands = tuple(integers[name].name if name in integers else name for name in node.inputs)
+            node = node.replace(fix=_POSITION, inputs=operands)
+        nodes += [node, integers[node.name]] if node.name in integers else [node]
+    return verify(prune(graph.replace(nodes)))

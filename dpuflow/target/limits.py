@@ -62,9 +62,14 @@ def limit_conv_stride(work: ConvWork, core: Core) -> Verdict:
                  _in_range(work.stride[1], allowed, "horizontal stride"))
 
 
+def most_input_channels(core: Core) -> int:
+    """Input channels of the deepest convolution without dilation."""
+    return 256 * core.input_channel_parallel
+
+
 def limit_dilation(work: ConvWork, core: Core) -> Verdict:
     """Dilation (at least 1) times input channels must not exceed 256 times the input channel parallelism."""
-    most = 256 * core.input_channel_parallel
+    most = most_input_channels(core)
     value = max(work.dilation) * work.input[2] // work.groups
     return Verdict(value <= most, f"{value}, allowed {most}")
 

@@ -11,7 +11,7 @@ _CHARS74K = ((64, 2, "SAME", False), (64, 2, "SAME", False), (64, 2, "SAME", Tru
 
 
 def chars74k(net: NetworkBuilder) -> Graph:
-    """The project's network for 62 characters and one class for anything else, 32x32 grey."""
+    """The project's network: 62 characters and one class for anything else."""
     x = net.input(32, 32, 1)
     for index, (channels, stride, padding, normalized) in enumerate(_CHARS74K, 1):
         x = net.conv(x, channels, 3, stride, padding=padding, normalized=normalized, name=f"conv{index}")
@@ -27,13 +27,12 @@ def _captcha_trunk(net: NetworkBuilder) -> str:
 
 
 def captcha(net: NetworkBuilder) -> Graph:
-    """The front end of the Keras captcha example, 200x50 grey, time along the first axis: the part
-    before the recurrent layers, which ends in a dense layer of 64 at each of 50 steps."""
+    """Front end of the Keras captcha example: all before the recurrent layers, 64 values at each of 50 steps."""
     x = net.reshape(_captcha_trunk(net), 50, 1, 768, name="reshape")
     return net.graph(net.conv(x, 64, 1, normalized=False, name="dense1"))
 
 
 def captcha_conv(net: NetworkBuilder) -> Graph:
-    """The captcha front end with its dense layer written as a 1x12 convolution: all of it fits the DPU."""
+    """The captcha front end with its dense layer as a 1x12 convolution."""
     x = _captcha_trunk(net)
     return net.graph(net.conv(x, 64, (1, 12), padding="VALID", normalized=False, name="dense1"))

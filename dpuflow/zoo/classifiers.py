@@ -74,7 +74,7 @@ def _bottleneck(net: NetworkBuilder, x: str, width: int, stride: int, first: boo
 
 
 def resnet50(net: NetworkBuilder) -> Graph:
-    """ResNet-50 v1 on 224x224, the stride in a block's first 1x1 as in the vendor's model (7.716 GOP)."""
+    """ResNet-50 v1 on 224x224, strides in the first 1x1 of a block (7.716 GOP)."""
     x = _stem(net)
     for stage, (width, blocks) in enumerate(((64, 3), (128, 4), (256, 6), (512, 3)), 2):
         for block in range(1, blocks + 1):

@@ -128,3 +128,16 @@ def test_what_cannot_be_written_otherwise_stays():
 def test_every_rewrite_says_what_it_does():
     assert len({rewrite.sentence for rewrite in REWRITES}) == len(REWRITES)
     assert all(rewrite.limits for rewrite in REWRITES)
+
+
+def test_a_dense_layer_deeper_than_the_engine_and_wider_too():
+    """Two limits, two rewrites: the channels as columns, then parts of the output channels."""
+    rng = np.random.default_rng(5)
+    weights = const("w", rng.integers(-128, 128, (1, 1, 4096, 3100)).astype(np.int8), Fix(7))
+    graph = network((1, 1, 4096), weights, Node("y", "conv2d", ("x", "w"), ConvAttrs(), fix=Fix(-3)))
+    fitted = check(graph, ZED, "columns of a map, split over output channels")
+    assert [node.shape for node in fitted.nodes if node.op == "reshape"] == [(1, 1, 2, 2048)]
+    assert len([node for node in fitted.nodes if node.op == "conv2d"]) == 2
+    prime = const("w", np.ones((1, 1, 3083, 4), np.int8), Fix(7))
+    stays = network((1, 1, 3083), prime, Node("y", "conv2d", ("x", "w"), ConvAttrs(), fix=Fix(3)))
+    assert fit(stays, ZED).notes == {}

@@ -13,6 +13,7 @@ from dpuflow.compiler.placement import place
 from dpuflow.compiler.rewrites import (
     activation_to_conv,
     average_to_depthwise,
+    channels_to_columns,
     requantize,
     split_max_pool,
     split_output_channels,
@@ -24,12 +25,16 @@ from dpuflow.target.arch import Core
 
 REWRITES: tuple[Rewrite, ...] = (
     requantize.REWRITE,
+    channels_to_columns.REWRITE,
     split_output_channels.REWRITE,
     split_max_pool.REWRITE,
     average_to_depthwise.REWRITE,
     activation_to_conv.DEPTHWISE,
     activation_to_conv.PLAIN,
 )
+
+
+_DEPTH = 3  # rewrites of rewrites: as many limits as one layer may break
 
 
 @dataclass(frozen=True)
@@ -49,19 +54,37 @@ def _shaped(graph: Graph, nodes: list[Node], outputs: tuple[str, ...]) -> Graph:
     return infer_shapes(Graph(graph.name, (*feeds, *nodes), outputs))
 
 
-def _cure(graph: Graph, node: Node, core: Core) -> tuple[list[Node], str] | None:
-    """The nodes that take the place of one that breaks a limit, and what to tell of them."""
+def _cure(graph: Graph, node: Node, core: Core, depth: int = _DEPTH) -> tuple[list[Node], str] | None:
+    """The nodes that take the place of one that breaks limits, and what to tell of them.
+
+    A rewrite may cure one limit of several: its nodes are then rewritten in turn.
+    """
     broken = {violation.limit for violation in place(graph, node, core).violations}
-    for rewrite in REWRITES if broken else ():
-        made = list(rewrite.build(graph, node, core)) if broken <= rewrite.limits else []
-        if not made:
-            continue
-        shaped = _shaped(graph, made, (node.name,))
-        new = [shaped.by_name[one.name] for one in made]
-        computed = [one for one in new if one.data is None]
-        if new[-1].shape == node.shape and all(place(shaped, one, core).device == "DPU" for one in computed):
-            return new, rewrite.sentence
+    for rewrite in REWRITES if broken and depth else ():
+        made = list(rewrite.build(graph, node, core)) if broken & rewrite.limits else []
+        shaped = _shaped(graph, made, (node.name,)) if made else graph
+        if made and shaped.by_name[made[-1].name].shape == node.shape:
+            found = _all_cured(shaped, [shaped.by_name[one.name] for one in made], core, depth - 1)
+            if found:
+                sentences = dict.fromkeys([rewrite.sentence, *found[1]])
+                return found[0], ", ".join(sentences)
     return None
+
+
+def _all_cured(graph: Graph, nodes: list[Node], core: Core, depth: int) -> tuple[list[Node], list[str]] | None:
+    """The nodes with those among them that break limits rewritten; None if one cannot be."""
+    made: list[Node] = []
+    sentences: list[str] = []
+    for node in nodes:
+        if node.data is not None or place(graph, node, core).device == "DPU":
+            made.append(node)
+            continue
+        found = _cure(graph, node, core, depth)
+        if found is None:
+            return None
+        made += found[0]
+        sentences.append(found[1])
+    return made, sentences
 
 
 def fit(graph: Graph, core: Core) -> Fitted:

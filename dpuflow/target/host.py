@@ -1,0 +1,50 @@
+"""What layers on the CPU and tensors that cross between CPU and DPU are taken to cost.
+
+Assumptions, not measurements: nothing here has run on a board. They serve to compare forms of a
+network, and are printed with every figure that rests on them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from dpuflow.target.arch import Core
+
+_ZYNQ_7000_PORT_BITS = 64
+
+
+@dataclass(frozen=True)
+class HostTiming:
+    """A board's processor: one core, plain compiled code."""
+
+    processor: str
+    macs_per_second: float
+    values_per_second: float  # of elementwise work
+    copy_bytes_per_second: float  # between the application's memory and the DPU's
+    launch_us: float  # to start a DPU kernel and be woken at its end
+
+    @property
+    def assumptions(self) -> str:
+        """The sentence that stands beside every figure."""
+        return (f"assumed, not measured: {self.processor}, one core, {self.macs_per_second / 1e9:g} GMAC/s, "
+                f"{self.values_per_second / 1e6:g} M values/s elementwise, {self.copy_bytes_per_second / 1e6:g} MB/s "
+                f"to and from the DPU's memory, {self.launch_us:g} us per DPU kernel")
+
+
+ZYNQ_7000_HOST = HostTiming("Cortex-A9 at 667 MHz", 0.4e9, 60e6, 300e6, 100.0)
+MPSOC_HOST = HostTiming("Cortex-A53 at 1.2 GHz", 1.5e9, 200e6, 1000e6, 60.0)
+
+
+def host_timing(core: Core) -> HostTiming:
+    """The processor beside a core, told by the width of its memory ports."""
+    return ZYNQ_7000_HOST if core.hp_port_bits <= _ZYNQ_7000_PORT_BITS else MPSOC_HOST
+
+
+def cpu_ms(macs: int, values: int, host: HostTiming) -> float:
+    """Milliseconds of a layer on the CPU: its products, and its values read and written."""
+    return 1e3 * (macs / host.macs_per_second + values / host.values_per_second)
+
+
+def crossing_ms(size_bytes: int, host: HostTiming) -> float:
+    """Milliseconds to hand a tensor from one device to the other."""
+    return 1e3 * size_bytes / host.copy_bytes_per_second
