@@ -17,7 +17,6 @@ from dpuflow.errors import CompileError
 from dpuflow.passes.as_if_quantized import as_if_quantized
 from dpuflow.target.host import MPSOC_HOST, ZYNQ_7000_HOST, cpu_ms, crossing_ms
 from dpuflow.target.limits import REMEDIES
-from dpuflow.target.select import find_target
 from dpuflow.target.table import named_targets
 from dpuflow.target.work import ConvWork, EltwiseWork, PoolWork
 from dpuflow.zoo import float_network
