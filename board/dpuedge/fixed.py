@@ -195,12 +195,17 @@ def overflow_position(low, high, bits=8):
 
     >>> [overflow_position(*r) for r in ((0, 1), (-1, 0), (0, 6), (0, 255), (0, 0))]
     [6, 7, 4, -1, 127]
+
+    Values too small for any position count as zeros.
     """
     bottom, top = np.float32(-(2.0 ** (bits - 1)) - 0.5), np.float32(2.0 ** (bits - 1) - 0.5)
     scale = max(np.float32(low) / bottom, np.float32(high) / top)
     if scale == 0:
         return ALL_ZERO_POS
-    ratio = np.float32(1) / scale
+    with np.errstate(over="ignore"):
+        ratio = np.float32(1) / scale
+    if np.isinf(ratio):
+        return ALL_ZERO_POS
     return int(np.floor(np.float32(np.log2(np.float64(ratio)))))
 
 

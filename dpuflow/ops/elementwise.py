@@ -36,12 +36,16 @@ class FixAttrs:
 
 
 def infer_broadcast(shapes: Sequence[Shape], attrs: Any) -> Shape:
-    """NumPy's broadcasting rule."""
+    """NumPy's broadcasting rule; the batch, 1 in every shape, must stay free."""
     try:
-        return np.broadcast_shapes(*shapes)
+        shape = np.broadcast_shapes(*shapes)
     except ValueError:
         raise GraphError("the operands' shapes do not fit each other",
                          got=" and ".join(map(str, shapes))) from None
+    if shape and shape[0] != 1 and any(len(one) == len(shape) and one[0] == 1 for one in shapes):
+        raise GraphError("an operand fixes the batch", got=" and ".join(map(str, shapes)),
+                         expected="1 in front", remedy="give the constant one value per channel")
+    return shape
 
 
 def _float_add(operands: Sequence[Array], attrs: EltwiseAttrs) -> Array:

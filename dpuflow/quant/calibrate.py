@@ -20,6 +20,7 @@ from dpuflow.errors import QuantizeError
 from dpuflow.formats.graphdef import TFGraph, TFNode
 from dpuflow.formats.tf_import import import_tf
 from dpuflow.ir.graph import Array, Graph, Node, Shape
+from dpuflow.quant.position import find_position
 
 Batches = Iterable[Mapping[str, Array]]
 
@@ -36,17 +37,12 @@ class _Votes:
         neuron = self.neurons[node.name]
         mode, bits = int(neuron.get("mode", 1)), int(neuron.get("bit_width", 8))
         rounding = self.activation_rounding if mode == 1 else "half_away"
-        pos = _position(value, int(neuron.get("method", 1)), rounding, bits, mode == 2)
+        pos = find_position(value, int(neuron.get("method", 1)), rounding, bits, mode == 2,
+                            f"node '{neuron.operands[0]}'")
         self.counts.setdefault(node.name, Counter())[pos] += 1
         if pos == fixed.ALL_ZERO_POS:
             return np.zeros_like(value, np.float32)
         return fixed.snap(value, pos, rounding, bits)
-
-
-def _position(value: Array, method: int, rounding: str, bits: int, depthwise: bool) -> int:
-    from dpuflow.quant.position import find_position
-
-    return find_position(value, method, rounding, bits, depthwise)
 
 
 def winner(votes: Counter[int]) -> int:
@@ -110,7 +106,8 @@ def calibrate(graph: TFGraph, outputs: Iterable[str], shapes: Mapping[str, Shape
     for iteration, batch in enumerate(batches):
         arrays = check_batch(batch, placeholders, iteration)
         constant = constant and all(float(np.ptp(array)) == 0 for array in arrays.values())
-        evaluate(network, {name: array for name, array in arrays.items() if name in read}, (), votes)
+        with np.errstate(all="ignore"):  # what is not finite is found at the next FixNeuron
+            evaluate(network, {name: array for name, array in arrays.items() if name in read}, (), votes)
         done += 1
     if not done:
         raise QuantizeError("no calibration data", remedy="give at least one batch of images")

@@ -57,7 +57,8 @@ def check_float_graph(graph: TFGraph, config: QuantizeConfig, batch: Mapping[str
     check_nodes(graph, config)
     network = import_tf(graph, config.output_nodes, config.shapes)
     arrays = check_batch(batch, [node.name for node in graph.placeholders], 0)
-    results = evaluate(network, {node.name: arrays[node.name][:1] for node in network.inputs})
+    with np.errstate(all="ignore"):  # the results are checked
+        results = evaluate(network, {node.name: arrays[node.name][:1] for node in network.inputs})
     for name, value in results.items():
         if not np.isfinite(value).all():
             raise QuantizeError("the float network yields NaN or infinity", where=f"node '{name}'",
