@@ -1,7 +1,8 @@
 #!/usr/bin/env python
-"""Classify pictures with a compiled model, on a DPU or on its bit-exact emulator.
+"""Read pictures with a compiled model, on a DPU or on its bit-exact emulator.
 
     python board/run_dpu.py build/chars74k/compile picture.png folder 'glob*.jpg'
+    python board/run_dpu.py build/captcha_conv/compile --stream 0
 
 Exit status: 0 all read, 1 an error or an unreadable picture, 2 wrong usage, 130 Ctrl-C. Python 2.7 and 3.5+.
 """
@@ -41,6 +42,11 @@ def parser():
     add("--engine", choices=("fast", "reference"), default="fast", help="the emulator's engine (default: fast)")
     add("--quantize-input", choices=sorted(session.ROUNDINGS), default="round",
         help="float input to int8: round half up, or trunc as the board's runtimes do; both saturate")
+    add("--stream", metavar="SOURCE", help="frames of a camera (its number), a film, an address or numbered pictures "
+                                           "(p_%%03d.png) instead of pictures, until they end or Ctrl-C")
+    add("--frames", type=_count, metavar="N", help="end a stream after N frames")
+    add("--beam", type=_count, metavar="N", help="networks that read text: follow the N best words at once "
+                                                 "(default: the best symbol at each step)")
     add("--topk", type=_count, default=5, metavar="N", help="how many classes to show (default: 5)")
     add("--threads", type=_count, default=1, metavar="N", help="pictures in work at once (default: 1)")
     add("--repeat", type=_count, default=1, metavar="N", help="run each picture N times, show the median time")
@@ -55,20 +61,22 @@ def _parse(argv):
     if any(text.startswith("-") for text in late):
         parse.error("unrecognized arguments: %s" % " ".join(late))
     options.images = options.images + late
-    if bool(options.images) == bool(options.input):
-        parse.error("give pictures or --input, one of the two")
+    if bool(options.images) + bool(options.input) + bool(options.stream) != 1:
+        parse.error("give pictures, --input or --stream, one of the three")
+    if options.frames and not options.stream:
+        parse.error("--frames needs --stream")
     return options
 
 
 def run(options):
-    """Classify everything; the number of sources that could not be read. DpuError ends the run."""
+    """Read everything; the number of sources that could not be read. DpuError ends the run."""
     backend, note = backends.choose(options.backend)
     model = manifest.load(options.model)
-    work = (sources.rows(options.input, model.inputs[0]) if options.input
-            else sources.pictures(options.images, model.preprocessing))
+    work = _sources(options, model)
+    count = 1 if options.stream else min(options.threads, len(work))
     if note:
         say(sys.stderr, "%s: %s" % (PROGRAM, note))
-    runners = [backend.open_runner(model, options.engine) for _ in range(min(options.threads, len(work)))]
+    runners = [backend.open_runner(model, options.engine) for _ in range(count)]
     try:
         return _report(work, runners, Run(model, backend, runners[0].name, options))
     finally:
@@ -76,18 +84,30 @@ def run(options):
             runner.close()
 
 
+def _sources(options, model):
+    if options.stream:
+        return sources.frames(options.stream, model.preprocessing, options.frames)
+    if options.input:
+        return sources.rows(options.input, model.inputs[0])
+    return sources.pictures(options.images, model.preprocessing)
+
+
 def _report(work, runners, this_run):
-    names = [source.name for source in work]
+    names = [] if this_run.options.stream else [source.name for source in work]
     output = (show.Document if this_run.options.json else show.Table)(sys.stdout, this_run, names)
     output.start()
     failed = 0
-    for result in session.predict_all(work, this_run.model, runners, this_run.options):
-        if isinstance(result, session.Failure):
-            failed += 1
-            say(sys.stderr, "%s: error: %s" % (PROGRAM, result.message))
-            output.fail(result)
-        else:
-            output.add(result)
+    try:
+        for result in session.predict_all(work, this_run.model, runners, this_run.options):
+            if isinstance(result, session.Failure):
+                failed += 1
+                say(sys.stderr, "%s: error: %s" % (PROGRAM, result.message))
+                output.fail(result)
+            else:
+                output.add(result)
+    except KeyboardInterrupt:
+        if not this_run.options.stream:
+            raise  # of a stream Ctrl-C is the ordinary end
     output.finish()
     return failed
 

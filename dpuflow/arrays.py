@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dpuflow.artifact import atomic_path
+from dpuflow.artifact import Stage, atomic_path
 from dpuflow.errors import DataError
 from dpuflow.formats.graphdef import read_bytes
 from dpuflow.ir.graph import Array
@@ -28,6 +28,14 @@ def read_arrays(path: Path | str) -> Array | dict[str, Array]:
                         remedy="write it with numpy.save") from error
     if isinstance(arrays, dict) and not all(isinstance(array, np.ndarray) for array in arrays.values()):
         raise DataError("the archive holds files that are no arrays", where=path, expected=".npy files in a .npz")
+    return arrays
+
+
+def stage_arrays(stage: Stage, name: str) -> dict[str, Array]:
+    """The arrays of a stage's file, ``x`` among them; DataError without it."""
+    arrays = read_arrays(stage.path(name))
+    if not isinstance(arrays, dict) or "x" not in arrays:
+        raise DataError("no array x in the file", where=stage.path(name), remedy="run `make train` again")
     return arrays
 
 

@@ -14,17 +14,17 @@ from typing import Any
 import numpy as np
 
 from dpuedge import fixed
-from dpuflow.arrays import read_arrays, write_arrays
-from dpuflow.artifact import Stage, StageWriter, load_stage
-from dpuflow.data.classes import FAKE_CLASS, LABELS, score
+from dpuflow.arrays import stage_arrays, write_arrays
+from dpuflow.artifact import StageWriter, load_stage
 from dpuflow.engines import open_engine
 from dpuflow.engines.evaluate import evaluate
-from dpuflow.errors import DataError
 from dpuflow.formats.tf_import import import_tf
 from dpuflow.ir.graph import Array, Graph
 from dpuflow.model import Model, load
+from dpuflow.tasks import Evaluated, Task, task_of
+from dpuflow.tasks.base import FORMS
 
-_BATCH = 256
+_BATCH_VALUES = 1 << 18  # of the input at once: 256 pictures of 32 x 32
 
 
 @dataclass(frozen=True)
@@ -44,25 +44,9 @@ def logits_name(graph: Graph) -> str:
     return node.name
 
 
-def _arrays(stage: Stage, name: str) -> dict[str, Array]:
-    arrays = read_arrays(stage.path(name))
-    if not isinstance(arrays, dict) or "x" not in arrays:
-        raise DataError("no array x in the file", where=stage.path(name), remedy="run `make train` again")
-    return arrays
-
-
-def _check_labels(test: Mapping[str, Array], classes: int, where: Path) -> None:
-    labels = test.get("labels", np.zeros(0))
-    if labels.dtype.kind not in "iu" or len(labels) != len(test["x"]) or not len(labels):
-        raise DataError("the labels do not fit the pictures", where=where, expected=f"{len(test['x'])} integers",
-                        got=f"{len(labels)} {labels.dtype}", remedy="run `make train` again")
-    if labels.min() < 0 or labels.max() >= classes:
-        raise DataError("a label is out of range", where=where, expected=f"0..{classes - 1}",
-                        got=f"{labels.min()}..{labels.max()}", remedy="run `make train` again")
-
-
 def _batches(x: Array) -> Iterator[Array]:
-    return (x[at:at + _BATCH] for at in range(0, len(x), _BATCH))
+    batch = max(_BATCH_VALUES // x[:1].size, 1)
+    return (x[at:at + batch] for at in range(0, len(x), batch))
 
 
 def float_tensors(graph: Graph, x: Array, names: tuple[str, ...]) -> dict[str, Array]:
@@ -138,45 +122,31 @@ def _decoded(graph: Graph, tensors: Mapping[str, Array], name: str) -> Array:
 def write_evaluation(folder: Path, name: str, writer: StageWriter) -> dict[str, Any]:
     """Run everything and write ``evaluation.npz`` and ``evaluation.json``; returns the latter."""
     train = load_stage(folder / "train")
-    test, nonchars = _arrays(train, "test.npz"), _arrays(train, "nonchars.npz")
-    _check_labels(test, len(train.info.get("labels", LABELS)), train.path("test.npz"))
+    task, test = task_of(train.info), stage_arrays(train, "test.npz")
+    task.check(test, train)
     files, x = _models(folder, name), test["x"]
     compiled = files.compiled.graph
     reference, fast = (engine_tensors(compiled, x, engine) for engine in ("reference", "fast"))
-    logits = logits_name(compiled)
-    arrays = {
-        "labels": test["labels"], "float_logits": float_tensors(files.float_.graph, x, (logits_name(
-            files.float_.graph),))[logits_name(files.float_.graph)],
-        "quantized_logits": simulated_logits(files.evaluation, x),
-        "reference_logits": _decoded(compiled, reference, logits), "fast_logits": _decoded(compiled, fast, logits),
-        "nonchar_logits": open_engine(compiled, "fast").run(nonchars["x"], (logits,))[logits],
+    last, first = logits_name(compiled), logits_name(files.float_.graph)
+    logits = {
+        "float": float_tensors(files.float_.graph, x, (first,))[first],
+        "quantized": simulated_logits(files.evaluation, x),
+        "reference": _decoded(compiled, reference, last), "fast": _decoded(compiled, fast, last),
     }
+    more, measured = task.measure(Evaluated(train, test, logits, compiled, last, folder / "compile"))
     evaluated = engine_tensors(files.evaluation.graph, x, "reference")
     result = {"engines": compare_engines(reference, fast), "layers": layer_errors(files, evaluated, x),
-              "accuracy": accuracies(arrays), "images": len(x), "note": "emulated, not run on hardware"}
-    write_arrays(writer.path("evaluation.npz"), arrays)
+              **measured, "images": len(x), "note": "emulated, not run on hardware"}
+    write_arrays(writer.path("evaluation.npz"), {**{f"{form}_logits": logits[form] for form in FORMS}, **more})
     writer.path("evaluation.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     return result
 
 
-def accuracies(arrays: Mapping[str, Array]) -> dict[str, Any]:
-    """Top-1 and case-merged accuracy of each form among the real classes, and agreement with float."""
-    labels = arrays["labels"]
-    chosen = {key.removesuffix("_logits"): value[:, :FAKE_CLASS].argmax(axis=1)
-              for key, value in arrays.items() if key.endswith("_logits") and key != "nonchar_logits"}
-    agreement = {form: float(np.mean(classes == chosen["float"])) for form, classes in chosen.items()}
-    return {form: {**score(labels, classes), "agreement_with_float": agreement[form]}
-            for form, classes in chosen.items()}
-
-
-def summary(result: Mapping[str, Any]) -> str:
+def summary(result: Mapping[str, Any], task: Task) -> str:
     """The result in a few lines."""
     engines = result["engines"]
-    lines = [f"emulated {result['images']} test images (not run on hardware)"]
-    for form, figures in result["accuracy"].items():
-        lines.append(f"  {form:<10} top-1 {figures['top1']['accuracy']:.4f}  "
-                     f"case-merged {figures['case_merged']['accuracy']:.4f}  "
-                     f"agrees with float {figures['agreement_with_float']:.4f}")
-    lines.append(f"  engines: {engines['values_different']} of {engines['values_compared']} values differ in "
-                 f"{engines['tensors_compared']} tensors")
-    return "\n".join(lines) + "\n"
+    return "\n".join([
+        f"emulated {result['images']} test images (not run on hardware)", *task.summary(result),
+        f"  engines: {engines['values_different']} of {engines['values_compared']} values differ in "
+        f"{engines['tensors_compared']} tensors",
+    ]) + "\n"

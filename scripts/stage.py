@@ -101,12 +101,14 @@ def compile_(options: argparse.Namespace, folder: Path) -> None:
 def emulate(options: argparse.Namespace, folder: Path) -> None:
     """Both engines on the whole test set, against the float network."""
     from dpuflow.evaluation import summary, write_evaluation
+    from dpuflow.tasks import task_of
 
     key = {"inputs": stage_digests([folder / name for name in ("train", "freeze", "quantize", "compile")]),
            "code": code_digest()}
 
     def produce(writer: StageWriter) -> None:
-        print(summary(write_evaluation(folder, options.model, writer)), end="")
+        task = task_of(load_stage(folder / "train").info)
+        print(summary(write_evaluation(folder, options.model, writer), task), end="")
 
     run_stage("emulate", folder / "emulate", key, produce)
 

@@ -36,7 +36,8 @@ def write_text_outputs(stage: StageWriter, trainer: Trainer, splits: TextSplits,
     }
     stage.path("training.json").write_text(json.dumps(training, indent=1) + "\n", encoding="utf-8")
     stage.info.update({
-        "task": "ctc", "network": config.network, "labels": list(config.symbols), "blank": config.alphabet.blank,
+        "task": "ctc", "network": config.network, "labels": list(config.symbols),
+        "blank": config.alphabet.blank, "fake_class": None,
         "preprocessing": dict(SPEC), "epsilon": EPSILON, "dataset": dict(splits.record), "accuracy": results,
         "calibration_batch": CALIBRATION_IMAGES // 10,
         "seed": config.seed, "config": dict(config.as_json()),

@@ -112,10 +112,11 @@ def _train(config: CaptchaConfig, options: argparse.Namespace, splits: Any, out:
 def _loop(trainer: Trainer, source: Source, validation: Validation, progress: Progress, options: argparse.Namespace,
           checkpoint: Path, key: str, out: Path) -> None:
     """Train to the end, to early stopping or to the time limit; a checkpoint now and then, and one when stopped."""
-    from captcha_trainer import write_events
+    from captcha_trainer import Events
     from tqdm import tqdm
 
     terminal, seen = sys.stderr.isatty(), len(progress.curve)
+    events = Events(out.parent / "tensorboard")
     with tqdm(total=trainer.steps, initial=progress.step, unit="step", desc="train", disable=not terminal) as bar:
         try:
             for _ in trainer.run(source, validation, progress):
@@ -123,9 +124,9 @@ def _loop(trainer: Trainer, source: Source, validation: Validation, progress: Pr
                 if len(progress.curve) > seen:
                     seen = len(progress.curve)
                     _say_entry(progress.curve[-1], bar, trainer.steps, terminal)
+                    events.add(progress.curve[-1])
                 if progress.step % trainer.config.checkpoint_steps == 0:
                     trainer.save(checkpoint, progress, key)
-                    write_events(out.parent / "tensorboard", progress.curve)
                 if options.time_limit and progress.seconds > options.time_limit and progress.step < trainer.steps:
                     progress.stopped_by = "time limit"
                     trainer.save(checkpoint, progress, key)
@@ -133,7 +134,6 @@ def _loop(trainer: Trainer, source: Source, validation: Validation, progress: Pr
         except KeyboardInterrupt:
             trainer.save(checkpoint, progress, key)
             raise
-    write_events(out.parent / "tensorboard", progress.curve)
 
 
 def _say_entry(entry: Mapping[str, float], bar: Any, steps: int, terminal: bool) -> None:

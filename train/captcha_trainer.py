@@ -185,16 +185,20 @@ class Trainer:
         return Progress(**note["progress"])
 
 
-def write_events(folder: Path, curve: list[dict[str, float]]) -> None:
-    """The curve as a TensorBoard event file in a folder of its own; the whole of it each time it is called."""
-    writer = tf.summary.create_file_writer(str(folder))
-    with writer.as_default():
-        for entry in curve:
-            values = [tf.compat.v1.Summary.Value(tag=name, simple_value=value) for name, value in entry.items()
-                      if name not in ("step", "seconds")]
-            summary = tf.compat.v1.Summary(value=values).SerializeToString()
-            tf.summary.experimental.write_raw_pb(summary, step=int(entry["step"]))
-    writer.close()
+class Events:
+    """The curve as TensorBoard sees it: one event file a run, written look by look."""
+
+    def __init__(self, folder: Path) -> None:
+        self.writer = tf.summary.create_file_writer(str(folder))
+
+    def add(self, entry: dict[str, float]) -> None:
+        """One look at the validation set."""
+        values = [tf.compat.v1.Summary.Value(tag=name, simple_value=value) for name, value in entry.items()
+                  if name not in ("step", "seconds")]
+        with self.writer.as_default():
+            tf.summary.experimental.write_raw_pb(tf.compat.v1.Summary(value=values).SerializeToString(),
+                                                 step=int(entry["step"]))
+        self.writer.flush()
 
 
 def _batches(source: Source, start: int, stop: int) -> Iterator[tuple[int, tuple[Any, Any, Any]]]:

@@ -30,6 +30,13 @@ def open_runner(model, engine):
     return EmulatorRunner(model, open_engine(model.path, engine=engine), engine)
 
 
+def _size(shape):
+    count = 1
+    for size in shape:
+        count *= size
+    return count
+
+
 class EmulatorRunner(object):
     """Runs one model on one thread: int8 in, int8 out, as a DPU task does."""
 
@@ -39,10 +46,10 @@ class EmulatorRunner(object):
         self.name = getattr(engine, "name", name)  # a named fall-back shows its own name
 
     def run(self, image):
-        """Int8 logits (C,) of one int8 image (1, H, W, C)."""
+        """The int8 values of the output tensor, flat, of one int8 image (1, H, W, C)."""
         source, sink = self.model.inputs[0].name, self.model.outputs[0]
         logits = self.engine.run({source: image}, (sink.name,), int8=True)[sink.name]
-        if logits.size != sink.shape[-1]:
+        if logits.size != _size(sink.shape):
             raise BackendError("the output is not what the manifest says", where=self.model.path,
                                expected=sink.shape, got=logits.shape)
         return logits.reshape(-1)

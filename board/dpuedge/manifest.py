@@ -12,14 +12,17 @@ import numbers
 import os
 from collections import namedtuple
 
-from dpuedge import image
+import numpy as np
+
+from dpuedge import image, tail, tasks
 from dpuedge.errors import ImageError, ManifestError
 
 SCHEMA = 1
 SUFFIX = ".xmodel"
 TEXT = (str, type(u""))
 REBUILD = "compile the model again (make compile) and keep both files together"
-TAIL_OPS = ("softmax",)  # what the host can run behind the DPU
+TAIL_OPS = tail.NAMES  # what the host can run behind the DPU
+TAIL_SUFFIX = ".tail.npz"
 
 
 class Tensor(namedtuple("Tensor", "name shape fix_point")):
@@ -29,11 +32,13 @@ class Tensor(namedtuple("Tensor", "name shape fix_point")):
 
 
 class Model(namedtuple("Model", "path sha256 name kernel tool inputs outputs cpu_tail preprocessing labels "
-                            "fake_class core")):
+                            "fake_class core task blank parameters")):
     """A checked model manifest and the model file it belongs to.
 
     ``labels`` name the real classes in output order; ``fake_class`` is the output index of the class
-    "not one of them", or None. ``sha256`` is the digest of the model file at ``path``.
+    "not one of them", or None. ``task`` says what the network does (``dpuedge.tasks``); of a network that
+    reads text ``blank`` is the output that stands for no symbol. ``parameters`` are the weights of the layers
+    behind the DPU by name. ``sha256`` is the digest of the model file at ``path``.
     """
 
     __slots__ = ()
@@ -49,7 +54,8 @@ def load(path):
     manifest_path = os.path.splitext(path)[0] + ".json"
     data = _read_json(manifest_path)
     model = _build(data, path, manifest_path)
-    _check_counts(model, manifest_path)
+    _check_input(model, manifest_path)
+    tasks.TASKS[model.task].check(model, manifest_path)
     return model
 
 
@@ -168,7 +174,17 @@ def _tail(value, where):
     op = _get(value, "op", _text, where)
     if op not in TAIL_OPS:
         raise _wrong(where + ".op", "one of: %s" % ", ".join(TAIL_OPS), op)
-    return {"name": _get(value, "name", _text, where), "op": op}
+    step = {"name": _get(value, "name", _text, where), "op": op}
+    for key, reader in (("inputs", _list_of(_text, least=1)), ("attrs", _dict), ("parameters", _list_of(_text))):
+        if key in value:
+            step[key] = _get(value, key, reader, where)
+    return step
+
+
+def _task(value, where):
+    if value not in tasks.TASKS:
+        raise _wrong(where, "one of: %s" % ", ".join(sorted(tasks.TASKS)), value)
+    return value
 
 
 def _preprocessing(value, where):
@@ -202,9 +218,14 @@ FIELDS = (
 )
 
 
+OPTIONAL = (("task", _task, tasks.CLASSIFICATION), ("blank", _int_or_none, None))
+
+
 def _build(data, path, manifest_path):
     try:
         values = dict((key, _get(data, key, reader, "")) for key, reader in FIELDS)
+        values.update((key, _get(data, key, reader, "") if key in data else default)
+                      for key, reader, default in OPTIONAL)
         files = _get(data, "files", _dict, "")
         expected = _get(files, os.path.basename(path), _text, "files")
     except ManifestError as error:
@@ -214,26 +235,38 @@ def _build(data, path, manifest_path):
     if digest != expected:
         raise ManifestError("the model is not the one its manifest describes", where=path,
                             expected="sha256 %s" % expected[:16], got=digest[:16], remedy=REBUILD)
-    return Model(path=path, sha256=digest, **values)
+    parameters = _parameters(values["cpu_tail"], files, path) if values["cpu_tail"] else {}
+    return Model(path=path, sha256=digest, parameters=parameters, **values)
 
 
-def _check_counts(model, where):
-    """One image in, one row of logits out, a label for each class."""
+def _parameters(steps, files, path):
+    """The weights of the layers behind the DPU; ManifestError when the file is missing or another one."""
+    wanted = [name for step in steps for name in step.get("parameters", ())]
+    if not wanted:
+        return {}
+    path = os.path.splitext(path)[0] + TAIL_SUFFIX
+    expected, got = files.get(os.path.basename(path)), file_sha256(path)
+    if expected != got:
+        raise ManifestError("the weights behind the DPU are not those that the manifest describes", where=path,
+                            expected="sha256 %s" % as_short(expected), got=got[:16], remedy=REBUILD)
+    try:
+        with np.load(path) as archive:
+            return dict((name, np.asarray(archive[name], np.float32)) for name in wanted)
+    except (IOError, OSError, ValueError, KeyError, EOFError) as error:
+        raise ManifestError("cannot read the weights behind the DPU (%s)" % error, where=path, remedy=REBUILD)
+
+
+def as_short(digest):
+    """The start of a digest, to show."""
+    return digest[:16] if isinstance(digest, TEXT) else "none"
+
+
+def _check_input(model, where):
+    """One image in, one tensor out, and the preprocessing fits."""
     if len(model.inputs) != 1 or len(model.outputs) != 1:
-        raise ManifestError("only networks with one input and one output can classify pictures", where=where,
+        raise ManifestError("only networks with one input and one output can read pictures", where=where,
                             expected="1 and 1", got="%d and %d" % (len(model.inputs), len(model.outputs)))
     wanted, shape = image.input_shape(model.preprocessing), model.inputs[0].shape
     if wanted != shape:
         raise ManifestError("the preprocessing does not fit the network's input", where=where, expected=shape,
                             got=wanted, remedy=REBUILD)
-    classes = model.outputs[0].shape[-1]
-    if len(model.outputs[0].shape) > 2 and max(model.outputs[0].shape[:-1]) > 1:
-        raise ManifestError("the output is not one row of logits", where=where, got=model.outputs[0].shape,
-                            expected=(1, classes))
-    if model.fake_class is not None and not 0 <= model.fake_class < classes:
-        raise ManifestError("the fake class is not one of the outputs", where=where,
-                            expected="0..%d" % (classes - 1), got=model.fake_class, remedy=REBUILD)
-    named = classes - (model.fake_class is not None)
-    if len(model.labels) != named:
-        raise ManifestError("the labels do not fit the outputs", where=where, expected="%d labels" % named,
-                            got=len(model.labels), remedy=REBUILD)

@@ -4,6 +4,7 @@ from typing import Any, NamedTuple
 SCHEMA: int
 SUFFIX: str
 TAIL_OPS: tuple[str, ...]
+TAIL_SUFFIX: str
 
 class Tensor(NamedTuple):
     name: str
@@ -18,11 +19,14 @@ class Model(NamedTuple):
     tool: str
     inputs: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]
-    cpu_tail: tuple[Mapping[str, str], ...]
+    cpu_tail: tuple[Mapping[str, Any], ...]
     preprocessing: Mapping[str, Any]
     labels: tuple[str, ...]
     fake_class: int | None
     core: Mapping[str, Any]
+    task: str
+    blank: int | None
+    parameters: Mapping[str, Any]
 
 def load(path: str) -> Model: ...
 def find_model(path: str) -> str: ...

@@ -1,4 +1,4 @@
-"""Classify sources one by one, on one or several threads, and take the times. Python 2.7 and 3.5+."""
+"""Read sources one by one, on one or several threads, and take the times. Python 2.7 and 3.5+."""
 from __future__ import division, print_function
 
 import time
@@ -6,9 +6,10 @@ from collections import namedtuple
 
 import numpy as np
 
-from dpuedge import fixed, scores
+from dpuedge import fixed
 from dpuedge.console import as_text
 from dpuedge.errors import ImageError
+from dpuedge.tasks import TASKS
 
 clock = getattr(time, "perf_counter", time.time)  # Python 2.7 has no perf_counter
 
@@ -19,14 +20,8 @@ class Times(namedtuple("Times", "pre_ms run_ms post_ms")):
     """Milliseconds of one image.
 
     ``pre_ms`` reads, preprocesses and quantizes; ``run_ms`` is the back end alone, the median of the
-    repetitions; ``post_ms`` makes probabilities of the logits.
+    repetitions; ``post_ms`` makes an answer of its output: the layers behind the DPU, probabilities, decoding.
     """
-
-    __slots__ = ()
-
-
-class Prediction(namedtuple("Prediction", "name best p_real top logits times")):
-    """One image's result; ``logits`` are the int8 values (C,) as the network gave them."""
 
     __slots__ = ()
 
@@ -49,7 +44,7 @@ def to_int8(values, tensor, rounding):
 
 
 def predict(source, model, runner, options):
-    """The :class:`Prediction` of one source, or its :class:`Failure` (a source that cannot be read)."""
+    """What the model's task makes of one source (``dpuedge.tasks``), or its :class:`Failure`: it cannot be read."""
     started = clock()
     try:
         image = to_int8(source.values(), model.inputs[0], options.quantize_input)
@@ -57,12 +52,11 @@ def predict(source, model, runner, options):
         return Failure(source.name, as_text(error.__str__()))
     ready = clock()
     runs = [_timed(runner, image) for _ in range(options.repeat)]
-    logits, ended = runs[0][0], clock()
-    values = fixed.dequantize(logits, model.outputs[0].fix_point)
-    top = scores.top_k(values, model.labels, model.fake_class, max(options.topk, 1))
-    real = float(scores.p_real(values, model.fake_class))
+    logits, ended, task = runs[0][0], clock(), TASKS[model.task]
+    output = fixed.dequantize(logits, model.outputs[0].fix_point).reshape(model.outputs[0].shape)
+    fields = task.read(output, model, options)
     times = Times(1e3 * (ready - started), median([ms for _, ms in runs]), 1e3 * (clock() - ended))
-    return Prediction(source.name, top[0], real, top, logits, times)
+    return task.result(name=source.name, logits=logits, times=times, **fields)
 
 
 def median(values):

@@ -3,7 +3,9 @@ from __future__ import division, print_function
 
 import json
 import os
+from collections import namedtuple
 
+from dpuedge import tasks
 from dpuedge.console import say
 from dpuedge.session import median
 
@@ -16,12 +18,57 @@ def core_text(core):
     return "%s (%s)" % (core["name"], core["target"])
 
 
+class Form(namedtuple("Form", "heading line group entry")):
+    """How a task's results look: columns of the table and an object of the JSON list ``group``."""
+
+    __slots__ = ()
+
+
+def _class_heading(options):
+    return "class  P(real)  top %-*s" % (9 * options.topk - 5, options.topk)
+
+
+def _class_line(prediction, options):
+    guesses = " ".join("%s %.4f" % (guess.label, guess.probability) for guess in prediction.top)
+    return "%-5s   %.4f  %-*s" % (prediction.best.label, prediction.p_real, 9 * options.topk - 1, guesses)
+
+
+def _class_entry(prediction, model):
+    """The best classes, the int8 logits with their position."""
+    return {
+        "file": prediction.name, "class": prediction.best.label, "class_index": prediction.best.index,
+        "probability": prediction.best.probability, "p_real": prediction.p_real,
+        "top": [dict(guess._asdict()) for guess in prediction.top],
+        "logits": {"name": model.outputs[0].name, "fix_point": model.outputs[0].fix_point,
+                   "int8": prediction.logits.tolist()},
+    }
+
+
+def _text_heading(_options):
+    return "text      confidence"
+
+
+def _text_line(reading, _options):
+    return "%-8s      %.4f" % (reading.text, reading.confidence)
+
+
+def _text_entry(reading, _model):
+    return {"image": reading.name, "text": reading.text, "confidence": reading.confidence}
+
+
+FORMS = {
+    tasks.CLASSIFICATION: Form(_class_heading, _class_line, "predictions", _class_entry),
+    tasks.CTC: Form(_text_heading, _text_line, "results", _text_entry),
+}
+
+
 class Table(object):
     """Lines on ``stream`` as results arrive."""
 
     def __init__(self, stream, run, names):
         self.stream = stream
         self.run = run
+        self.form = FORMS[run.model.task]
         self.width = max([len("file")] + [min(len(name), FILE_COLUMNS) for name in names])
         self.times = []
         self.failed = 0
@@ -33,8 +80,8 @@ class Table(object):
             how = "EMULATED on this computer's CPU (engine %s), no DPU ran" % self.run.engine
         say(self.stream, "%s\nmodel %s  sha256 %s  core %s\npreprocessing %s\n" % (
             how, model.name, model.sha256[:16], core_text(model.core), model.preprocessing["id"]))
-        say(self.stream, "%-*s  class  P(real)  top %-*s   pre ms  %s ms  post ms" % (
-            self.width, "file", 9 * self.run.options.topk - 5, self.run.options.topk, self._engine_column()))
+        say(self.stream, "%-*s  %s   pre ms  %s ms  post ms" % (
+            self.width, "file", self.form.heading(self.run.options), self._engine_column()))
 
     def _engine_column(self):
         return "emulator" if self.run.backend.emulated else "     DPU"
@@ -45,10 +92,8 @@ class Table(object):
         name = prediction.name
         if len(name) > self.width:
             name = "..." + name[3 - self.width:]
-        guesses = " ".join("%s %.4f" % (guess.label, guess.probability) for guess in prediction.top)
-        say(self.stream, "%-*s  %-5s   %.4f  %-*s  %7.2f  %11.3f  %7.2f" % (
-            (self.width, name, prediction.best.label, prediction.p_real, 9 * self.run.options.topk - 1, guesses)
-            + tuple(prediction.times)))
+        say(self.stream, "%-*s  %s  %7.2f  %11.3f  %7.2f" % (
+            (self.width, name, self.form.line(prediction, self.run.options)) + tuple(prediction.times)))
 
     def fail(self, _failure):
         """Count a source that could not be read; its message is already on the error stream."""
@@ -70,6 +115,7 @@ class Document(object):
     def __init__(self, stream, run, _names):
         self.stream = stream
         self.run = run
+        self.form = FORMS[run.model.task]
         self.predictions = []
         self.errors = []
 
@@ -77,17 +123,11 @@ class Document(object):
         """Nothing is written before the end."""
 
     def add(self, prediction):
-        """One picture's entry: the best classes, the int8 logits with their position, the times."""
-        model = self.run.model
-        self.predictions.append({
-            "file": prediction.name, "class": prediction.best.label, "class_index": prediction.best.index,
-            "probability": prediction.best.probability, "p_real": prediction.p_real,
-            "top": [dict(guess._asdict()) for guess in prediction.top],
-            "logits": {"name": model.outputs[0].name, "fix_point": model.outputs[0].fix_point,
-                       "int8": prediction.logits.tolist()},
-            "timing_ms": {"pre": prediction.times.pre_ms, "run": prediction.times.run_ms,
-                          "post": prediction.times.post_ms},
-        })
+        """One picture's entry: what the task makes of it, and the times."""
+        times = prediction.times
+        self.predictions.append(dict(
+            self.form.entry(prediction, self.run.model),
+            timing_ms={"pre": times.pre_ms, "run": times.run_ms, "post": times.post_ms}))
 
     def fail(self, failure):
         """One source that could not be read."""
@@ -102,6 +142,6 @@ class Document(object):
             "model_sha256": model.sha256, "kernel": model.kernel, "compiled_by": model.tool, "core": model.core,
             "preprocessing": model.preprocessing["id"], "quantize_input": run.options.quantize_input,
             "threads": run.options.threads, "repeat": run.options.repeat,
-            "predictions": self.predictions, "errors": self.errors,
+            "task": model.task, self.form.group: self.predictions, "errors": self.errors,
         }
         say(self.stream, json.dumps(data, sort_keys=True))

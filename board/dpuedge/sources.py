@@ -1,4 +1,4 @@
-"""Where inputs come from: pictures in files, folders and globs, or the rows of an array file.
+"""Where inputs come from: pictures in files, folders and globs, frames of a camera, or the rows of an array file.
 
 A source has a ``name`` to show and ``values()``: one image as float32 in the network's input scale,
 or as int8 that goes to the network unchanged. Python 2.7 and 3.5+.
@@ -29,6 +29,20 @@ class Picture(object):
         """Float32 (H, W, C) in the network's input scale; ImageError if it cannot be read."""
         from dpuedge import image  # brings OpenCV, which --input does not need
         return image.preprocess(image.read_gray(self.path), self.spec)
+
+
+class Frame(object):
+    """One frame of a stream."""
+
+    def __init__(self, name, frame, spec):
+        self.name = as_text(name)
+        self.frame = frame
+        self.spec = spec
+
+    def values(self):
+        """Float32 (H, W, C) in the network's input scale."""
+        from dpuedge import image
+        return image.preprocess(image.to_gray(self.frame), self.spec)
 
 
 class Row(object):
@@ -87,6 +101,29 @@ def _walk(folder):
         folders.sort()
         paths += [os.path.join(here, name) for name in sorted(names) if name.lower().endswith(EXTENSIONS)]
     return paths
+
+
+def frames(stream, spec, limit=None):
+    """Sources for the frames of a stream, as they come, ``limit`` at most: a camera's number, a film, an address,
+    or numbered pictures (``picture_%03d.png``).
+
+    ImageError when it cannot be opened or gives no frame at all.
+    """
+    import cv2
+    capture = cv2.VideoCapture(int(stream) if stream.isdigit() else stream)
+    try:
+        count = 0
+        while capture.isOpened() and (limit is None or count < limit):
+            more, frame = capture.read()
+            if not more:
+                break
+            count += 1
+            yield Frame("%s#%d" % (stream, count), frame, spec)
+    finally:
+        capture.release()
+    if not count:
+        raise ImageError("the stream gives no frame", where=stream,
+                         expected="a camera's number, a film, an address or numbered pictures")
 
 
 def rows(path, tensor):

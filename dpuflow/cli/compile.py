@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from dpuedge.manifest import TAIL_SUFFIX
+from dpuflow.arrays import write_arrays
 from dpuflow.artifact import atomic_path, file_digest
 from dpuflow.cli import backend
 from dpuflow.cli.common import check_clock
 from dpuflow.compiler.compiled import Compiled
 from dpuflow.compiler.console import kernel_table
 from dpuflow.compiler.driver import compile_graph, estimate_compiled
-from dpuflow.compiler.manifest import model_manifest
+from dpuflow.compiler.manifest import model_manifest, tail_parameters
 from dpuflow.compiler.xmodel import to_xir
 from dpuflow.errors import ConfigError, EngineError
 from dpuflow.formats.graphdef import read_bytes
@@ -75,15 +78,26 @@ def compile_file(path: str, target: str | Core, name: str) -> Compiled:
 
 
 def write_compiled(compiled: Compiled, output: Path, info: Mapping[str, Any], mhz: float | None = None) -> None:
-    """The xmodel, and beside it the manifest ``<stem>.json`` and ``estimate.json``; all or none."""
+    """The xmodel, and beside it the manifest ``<stem>.json`` and ``estimate.json``; all or none.
+
+    The weights of layers behind the DPU go into ``<stem>.tail.npz``, where boards find them.
+    """
     manifest_path, estimate_path = output.with_suffix(".json"), output.with_name("estimate.json")
     if manifest_path == estimate_path:
         raise ConfigError("the manifest and the estimate would be one file", where=manifest_path,
                           remedy="give the network another name than 'estimate'")
-    with (atomic_path(output) as xmodel, atomic_path(manifest_path) as manifest,
-          atomic_path(estimate_path) as estimate):
+    parameters = tail_parameters(compiled)
+    with contextlib.ExitStack() as stack:
+        xmodel, manifest, estimate = (stack.enter_context(atomic_path(path))
+                                      for path in (output, manifest_path, estimate_path))
         xmodel.write_bytes(serialize_xmodel(to_xir(compiled)))
-        fields = model_manifest(compiled, {output.name: file_digest(xmodel)}, info)
+        files = {output.name: file_digest(xmodel)}
+        if parameters:
+            tail_path = output.with_suffix(TAIL_SUFFIX)
+            tail = stack.enter_context(atomic_path(tail_path))
+            write_arrays(tail, parameters)
+            files[tail_path.name] = file_digest(tail)
+        fields = model_manifest(compiled, files, info)
         manifest.write_text(json.dumps(fields, indent=1, sort_keys=True) + "\n", encoding="utf-8")
         predicted = estimate_json(estimate_compiled(compiled, mhz), compiled.core)
         estimate.write_text(json.dumps(predicted, indent=1) + "\n", encoding="utf-8")
