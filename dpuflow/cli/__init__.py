@@ -15,6 +15,7 @@ COMMANDS = {
     "estimate": "dpuflow.cli.estimate",
     "inspect": "dpuflow.cli.inspect",
     "show": "dpuflow.cli.show",
+    "convert": "dpuflow.cli.convert",
     "report": "dpuflow.cli.report",
     "targets": "dpuflow.cli.targets",
     "zoo": "dpuflow.cli.zoo",
