@@ -15,6 +15,7 @@ ARCHITECTURES = {
 }
 _TYPES = {1: "DPUCZDX8G", 2: "DPUCAHX8H", 3: "DPUCAHX8L", 4: "DPUCZDI4G", 5: "DPUCVDX8H", 6: "DPUCVDX8G",
           7: "DPUCADF8H", 8: "IPU_PHX", 9: "DPUCV2DX8G"}
+TYPE_CODES = {name: code for code, name in _TYPES.items()}
 
 
 @dataclass(frozen=True)

@@ -74,6 +74,12 @@ def test_an_absolute_path_in_an_arch_file(tmp_path):
     (b'{"fingerprint": 1e3}', ConfigError, "fingerprint"), (b'{"target": "B9999"}', ConfigError, "unknown target"),
     (b'{"target": ["zedboard"]}', ConfigError, "unknown target"), (b'{"dcf": "absent.dcf"}', FormatError, "no such"),
     (b'{"dcf": ""}', FormatError, "folder"),
+    (b'{"target": "DPUCZDX8G_ISA1_B4096", "fingerprint": "0x101000056010203"}', ConfigError,
+     'contradicts itself.*peak_ops_per_cycle: 1152 against 4096.*"target" differs from "fingerprint"'),
+    (b'{"target": "zedboard", "pixel_parallel": 8}', ConfigError, "expected 4 on zedboard, got pixel_parallel 8"),
+    (b'{"target": "zedboard", "target": "pynq-z2"}', ConfigError, "stands twice: got target"),
+    (b'{"target": "zedboard", "cpu_arch": "x86"}', ConfigError, "cpu_arch"),
+    (b'{"target": "DPUCZDX8G"}', ConfigError, "unknown target"),
 ])
 def test_arch_files_that_name_no_core(tmp_path, content, error, message):
     path = tmp_path / "arch.json"
