@@ -84,19 +84,29 @@ def compile(model: Model | QuantizedModel | Path | str, target: str = "zedboard"
 
 def run(model: Model | QuantizedModel | Compiled | Path | str, images: Array | Mapping[str, Array], *,
         engine: str = "fast", tensors: Iterable[str] | None = None, int8: bool = False,
-        custom: Mapping[str, CustomFunction] | None = None) -> dict[str, Array]:
+        custom: Mapping[str, CustomFunction] | None = None, target: str | None = None) -> dict[str, Array]:
     """Emulate a quantized or compiled network: arrays by output (or tensor) name, float32.
 
     ``images``: (N, H, W, C) float32 in the network's own scale, or int8. Bit-exact with every
     engine. A frozen float network runs in float32. ``custom``: functions for a file's custom
-    operators by type, each ``function(operands, attrs) -> array``.
+    operators by type, each ``function(operands, attrs) -> array``. ``target``: refuse a file that
+    was compiled for another core.
     """
     opened = load(model, custom) if isinstance(model, (str, Path)) else model
     if isinstance(opened, QuantizedModel):
         opened = opened.model
+    if target is not None and isinstance(opened, Model):
+        _require_core(opened, target)
     if isinstance(opened, Model) and not opened.quantized:
         return _run_float(opened, images, tensors)
     return open_engine(opened.graph, engine).run(images, tensors, int8)
+
+
+def _require_core(model: Model, target: str) -> None:
+    from dpuflow.target.made_for import require_core
+    from dpuflow.target.select import find_target
+
+    require_core(model, find_target(target))
 
 
 def _run_float(model: Model, images: Array | Mapping[str, Array], tensors: Iterable[str] | None) -> dict[str, Array]:

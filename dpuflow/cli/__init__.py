@@ -16,6 +16,8 @@ COMMANDS = {
     "inspect": "dpuflow.cli.inspect",
     "show": "dpuflow.cli.show",
     "convert": "dpuflow.cli.convert",
+    "diff": "dpuflow.cli.diff",
+    "extract": "dpuflow.cli.extract",
     "report": "dpuflow.cli.report",
     "targets": "dpuflow.cli.targets",
     "zoo": "dpuflow.cli.zoo",

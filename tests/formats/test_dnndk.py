@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from formats.elf_networks import elf_of
+from formats.elf_networks import chain, elf_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -20,49 +20,9 @@ from dpuflow.formats.dnndk_import import import_kernel, import_kernel_like
 from dpuflow.ir.graph import Fix, Graph, Node, const
 from dpuflow.ir.verify import infer_shapes, verify
 from dpuflow.model import DNNDK, load
-from dpuflow.ops.base import same_padding
-from dpuflow.ops.conv import ConvAttrs, DenseAttrs
-from dpuflow.ops.elementwise import EltwiseAttrs
-from dpuflow.ops.movement import ReshapeAttrs
-from dpuflow.ops.pool import MeanAttrs, PoolAttrs
+from dpuflow.ops.conv import ConvAttrs
 
 from engines.networks import full_range_input
-
-
-def chain(seed: int, fine_bias: int = 0, head: str = "dense") -> Graph:
-    """conv stride 2 + relu, conv + relu + max pool, sum of two convolutions, a mean or nothing, dense."""
-    rng = np.random.default_rng(seed)
-    nodes = [Node("x", "input", shape=(1, 16, 12, 3), fix=Fix(6))]
-    shapes = {"x": (16, 12, 3)}
-
-    def weight(name: str, *shape: int, pos: int = 7) -> str:
-        nodes.append(const(name, rng.integers(-128, 128, shape).astype(np.int8), Fix(pos)))
-        return name
-
-    def conv(name: str, source: str, outputs: int, stride: int, nonlinear: str, pos: int) -> None:
-        h, w, c = shapes[source]
-        operands = (source, weight(f"{name}/w", 3, 3, c, outputs), weight(f"{name}/b", outputs, pos=9 + fine_bias))
-        attrs = ConvAttrs((stride, stride), same_padding((h, w), (3, 3), (stride, stride)), nonlinear=nonlinear)
-        nodes.append(Node(name, "conv2d", operands, attrs, fix=Fix(pos), label=f"net/{name}/Conv2D"))
-        shapes[name] = (-(-h // stride), -(-w // stride), outputs)
-
-    conv("c1", "x", 5, 2, "relu", 3)
-    conv("c2", "c1", 8, 1, "relu", 0)
-    nodes.append(Node("p2", "max_pool", ("c2",), PoolAttrs((2, 2), (2, 2)), fix=Fix(0)))
-    shapes["p2"] = (4, 3, 8)
-    conv("c3", "p2", 8, 1, "none", -2)
-    nodes.append(Node("s", "add", ("p2", "c3"), EltwiseAttrs("relu"), fix=Fix(-3), label="net/s"))
-    shapes["s"] = (4, 3, 8)
-    if head == "mean":
-        conv("c4", "s", 8, 1, "relu", -5)
-        nodes.append(Node("m", "mean", ("c4",), MeanAttrs(), fix=Fix(-5)))
-        flat, count = "m", 8
-    else:
-        nodes.append(Node("f", "reshape", ("s",), ReshapeAttrs((96,)), fix=Fix(-3)))
-        flat, count = "f", 96
-    operands = (flat, weight("d/w", count, 10), weight("d/b", 10, pos=4 + fine_bias))
-    nodes.append(Node("d", "dense", operands, DenseAttrs(), fix=Fix(-2), label="net/d/MatMul"))
-    return verify(infer_shapes(Graph("net", tuple(nodes), ("d",))))
 
 
 def prerounded(graph: Graph) -> Graph:
