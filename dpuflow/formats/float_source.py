@@ -7,7 +7,7 @@ from pathlib import Path
 from dpuflow.errors import FormatError
 from dpuflow.formats.graphdef import TFGraph, read_graphdef
 
-SUFFIXES = (".pb", ".keras", ".h5")
+SUFFIXES = (".pb", ".onnx", ".keras", ".h5")
 
 
 def read_network(path: Path | str) -> TFGraph:
@@ -22,6 +22,10 @@ def read_network(path: Path | str) -> TFGraph:
         from dpuflow.formats.keras_freeze import freeze_file
 
         return freeze_file(path)
+    if suffix == ".onnx":
+        from dpuflow.formats.onnx_import import read_onnx
+
+        return read_onnx(path)
     if suffix == ".pb" or not path.exists():
         return read_graphdef(path)
     raise FormatError("not a float network that can be read here", where=path, got=suffix or "no suffix",
