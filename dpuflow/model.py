@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dpuedge.elf import Elf
@@ -34,6 +34,7 @@ class Model:
     elf: Elf | None = None
 
 
+FRAMEWORK_KINDS = {".onnx": "ONNX network", ".keras": "Keras network", ".h5": "Keras network"}
 FLOAT_GRAPH = "frozen float graph"
 EVALUATION_GRAPH = "quantized graph with FixNeurons (quantize_eval_model.pb)"
 DEPLOY_GRAPH = "deploy graph (deploy_model.pb)"
@@ -68,6 +69,15 @@ def _parse_pb(data: bytes, path: Path) -> Model:
     return model_from_tf(parse_graphdef(data, path), path.stem)
 
 
+def _from_framework(path: Path) -> Model:
+    """An ONNX, Keras or SavedModel network; Q/DQ pairs of ONNX make it a quantized one."""
+    from dpuflow.formats.float_source import read_network
+
+    model = model_from_tf(read_network(path), path.stem)
+    kind = FRAMEWORK_KINDS.get(path.suffix.lower(), "SavedModel") + (", quantized (Q/DQ)" if model.quantized else "")
+    return replace(model, source=str(path), kind=kind)
+
+
 def model_from_xir(xir: XGraph, source: str, custom: CustomFunctions | None = None) -> Model:
     """An XIR graph as a model: compiled, or quantized and not yet compiled."""
     graph = _whole(import_xir(xir, custom), source)
@@ -96,8 +106,8 @@ def model_from_elf(path: Path, like: Path | str | None = None, kernel: str | Non
 
 def load(path: Path | str, custom: CustomFunctions | None = None, like: Path | str | None = None,
          kernel: str | None = None) -> Model:
-    """Read a frozen GraphDef (float, evaluation or deploy), an ``.xmodel``, or a DNNDK ``.elf`` or ``.so``;
-    or make ``zoo:NAME``.
+    """Read a frozen GraphDef (float, evaluation or deploy), an ``.xmodel``, a DNNDK ``.elf`` or ``.so``,
+    an ``.onnx``, ``.keras`` or ``.h5`` file or a SavedModel folder; or make ``zoo:NAME``.
 
     ``custom``: Python functions for an xmodel's custom operators, by type. ``like``: the quantized
     graph that a DNNDK file was compiled from; ``kernel``: which kernel of one with several.
@@ -108,6 +118,8 @@ def load(path: Path | str, custom: CustomFunctions | None = None, like: Path | s
         return _from_zoo(str(path))
     path = Path(path)
     suffix = path.suffix.lower()
+    if suffix in FRAMEWORKS or (path / "saved_model.pb").is_file():
+        return _from_framework(path)
     if suffix not in SUFFIXES and not path.is_dir() and path.exists():
         raise FormatError("not a model file that can be read here", where=path,
                           expected=" or ".join(SUFFIXES), got=path.suffix or "no suffix")
@@ -127,4 +139,5 @@ def quantized_graph(model: Model) -> Graph:
     return model.graph
 
 
-SUFFIXES = (".pb", ".xmodel", ".elf", ".so")
+FRAMEWORKS = (".onnx", ".keras", ".h5")
+SUFFIXES = (".pb", ".xmodel", ".elf", ".so", *FRAMEWORKS)

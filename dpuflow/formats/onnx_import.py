@@ -193,4 +193,5 @@ def _needed(graph: TFGraph, conversion: Conversion) -> TFGraph:
         if name not in needed:
             needed.add(name)
             stack.extend(graph.node(name).operands)
-    return graph.replace(node for node in graph.nodes if node.name in needed or node.op == "Placeholder")
+    kept = [node for node in graph.nodes if node.name in needed or node.op == "Placeholder"]
+    return graph.replace(qdq.carry_positions(kept))

@@ -7,13 +7,14 @@ point 0 and int8 is the position p; anything else has no place on the DPU and is
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 
 from dpuflow.errors import GraphError, UnsupportedOp
 from dpuflow.formats.checks import POSITIONS
-from dpuflow.formats.graphdef import new_node
+from dpuflow.formats.graphdef import TFNode, new_node
 from dpuflow.formats.onnx_graph import OnnxNode
 from dpuflow.formats.onnx_values import Conversion
 from dpuflow.ir.graph import Array
@@ -83,3 +84,27 @@ def _constant(node: OnnxNode, ints: Array, pos: int) -> tuple[Array, int]:
         raise UnsupportedOp("a bias that 8 bits do not hold", where=node.where, got=str(ints.dtype), expected="int8",
                             remedy="quantize biases to int8 (Quark XINT8 does)")
     return np.asarray(values, np.float32), pos
+
+
+# Operators whose results lie on the grid of their operand.
+_COPIES = ("Reshape", "Squeeze", "Transpose", "MaxPool", "Pad", "StridedSlice", "ResizeNearestNeighbor", "Relu")
+
+
+def carry_positions(nodes: Sequence[TFNode]) -> tuple[TFNode, ...]:
+    """A FixNeuron behind every copying operator that reads a quantized tensor and has none of its own.
+
+    The vendor's graphs have a position on every tensor; files with pairs leave out what changes nothing.
+    """
+    fixes = {node.name: node for node in nodes if node.op == "FixNeuron" and node.get("mode") == 1}
+    fixed = {node.operands[0] for node in fixes.values()}
+    rename: dict[str, str] = {}
+    made: list[TFNode] = []
+    for node in nodes:
+        inputs = tuple(rename.get(name, name) for name in node.inputs)
+        made.append(node.replace(inputs=inputs))
+        if node.op in _COPIES and inputs[0] in fixes and node.name not in fixed:
+            name = f"{node.name}/aquant"
+            fix = fixes[inputs[0]].replace(name=name, inputs=(node.name,))
+            made.append(fix)
+            fixes[name], rename[node.name] = fix, name
+    return tuple(made)
