@@ -35,7 +35,7 @@ from dpuflow.vendor.releases import find_release
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> argparse.ArgumentParser:
     """The command's options."""
     parser = commands.add_parser("compile", help="compile a quantized file for a core")
-    parser.add_argument("file", metavar="FILE", help="deploy_model.pb, quantize_eval_model.pb or .xmodel")
+    parser.add_argument("file", metavar="FILE", help="deploy_model.pb, quantize_eval_model.pb or .xmodel, or zoo:NAME")
     parser.add_argument("--target", default="zedboard", help="board, target name, 0x fingerprint, .dcf or arch.json")
     parser.add_argument("-o", "--output", required=True, metavar="OUT.xmodel")
     parser.add_argument("--info", metavar="FILE.json", help="labels, fake_class and preprocessing for the manifest")

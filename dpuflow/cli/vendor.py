@@ -29,3 +29,17 @@ def vai_c_tensorflow() -> int:
     from dpuflow.cli.vai_c import main
 
     return main()
+
+
+def vai_c_tensorflow2() -> int:
+    """Vitis AI's compiler for TensorFlow 2."""
+    from dpuflow.cli.vai_c import main
+
+    return main(name="vai_c_tensorflow2")
+
+
+def vai_c_xir() -> int:
+    """Vitis AI's compiler for the quantizers' xmodels."""
+    from dpuflow.cli.vai_c import main
+
+    return main(name="vai_c_xir")

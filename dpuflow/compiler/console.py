@@ -87,3 +87,21 @@ def kernel_table(compiled: Compiled) -> str:
         lines += ["", _row("Kernel Name", kernel.name), "-" * 80, _row("Kernel Type", f"{kernel.device}Kernel")]
         lines += _dpu_rows(compiled, kernel) if kernel.is_dpu else _cpu_rows(compiled, kernel)
     return "\n".join(lines) + "\n"
+
+
+def _quoted(text: str) -> str:
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def kernel_graph(compiled: Compiled) -> str:
+    """The kernels and the tensors between them as a graphviz drawing, which dnnc writes as well."""
+    made_by = {name: kernel for kernel in compiled.kernels for name in kernel.outputs}
+    lines = [f"digraph {_quoted(compiled.name)} {{", "  node [shape=box];"]
+    lines += [f"  k{kernel.id} [label={_quoted(f'{kernel.name} ({kernel.device}Kernel, {len(kernel.nodes)} layers)')}];"
+              for kernel in compiled.kernels]
+    for kernel in compiled.kernels:
+        for name in kernel.inputs:
+            label = _quoted(f"{node_label(compiled.graph.by_name[name])} {_size(compiled.graph.by_name[name])}")
+            source = f"k{made_by[name].id}" if name in made_by else _quoted(name)
+            lines.append(f"  {source} -> k{kernel.id} [label={label}];")
+    return "\n".join([*lines, "}"]) + "\n"

@@ -38,7 +38,8 @@ from dpuflow.target.work import ConvWork, LayerWork
 
 # VART demands a runner. This one is no library of the vendor's, so that VART ends with a clear message
 # instead of starting a program without instructions (xmodel specification, section 9).
-_VIRTUAL_RUNNER = dict.fromkeys(("ref", "run", "sim"), "libdpuflow-virtual-program-not-for-hardware.so")
+VIRTUAL_RUNNER = "libdpuflow-virtual-program-not-for-hardware.so"
+_RUNNERS = dict.fromkeys(("ref", "run", "sim"), VIRTUAL_RUNNER)
 
 
 class _Writer:
@@ -183,7 +184,7 @@ class _Writer:
         return {
             "device": text("DPU"), "dpu_name": text(core.name), "dpu_fingerprint": u64(core.fingerprint),
             "mc_code": XValue("bytes", b""), "mc_code_preload": XValue("bytes", b""), "debug_mode": text("null"),
-            "if_prefetch": XValue("bool", False), "runner": XValue("map_string_2_string", _VIRTUAL_RUNNER),
+            "if_prefetch": XValue("bool", False), "runner": XValue("map_string_2_string", _RUNNERS),
             "dpuflow_note": text(VIRTUAL), "children_topological_sort": XValue("string_vec", tuple(order)),
             "reg_id_to_context_type": _by_register(used, lambda r: "DATA" if r else "CONST"),
             "reg_id_to_context_type_v2": _by_register(used, lambda r: kinds[r]),
