@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +12,7 @@ from dpuflow.analysis.shifts import illegal_shifts
 from dpuflow.analysis.simulation import Simulation
 from dpuflow.ir.graph import Array
 
+FURTHEST = 8  # positions tried in one direction
 WORTH = 0.02  # share of the output's noise that a move must take away to be named
 
 
@@ -45,23 +46,44 @@ class Probe:
 
 def probe_layer(simulation: Simulation, layer: Layer, batches: Batches, exact: Sequence[Sequence[Array]],
                 whole: Closeness) -> Probe:
-    """Each tensor of a layer in float alone, and each position one up and down where the DPU can shift it."""
-    def gain(near: Closeness) -> float:
-        return 1 - near.noise / whole.noise if whole.noise else 0.0
-
+    """Each tensor of a layer in float alone, and its position moved as long as that helps and the DPU can shift it."""
     truth = [list(outputs) for outputs in exact]
-    shares = {fix.rpartition("/")[0]: gain(closeness(simulation, batches, truth, frozenset({fix})))
+    prober = _Prober(simulation, batches, truth, whole)
+    shares = {fix.rpartition("/")[0]: prober.gain(closeness(simulation, batches, truth, frozenset({fix})))
               for fix in layer.fixes}
-    best: Move | None = None
-    layers, evaluation = find_layers(simulation.evaluation), simulation.evaluation
-    faults = set(illegal_shifts(evaluation, layers, simulation.positions))
-    for fix in layer.fixes:
-        before = simulation.positions[fix]
-        for after in (before - 1, before + 1):
-            moved = {**simulation.positions, fix: after}
-            if set(illegal_shifts(evaluation, layers, moved)) - faults:
-                continue
-            won = gain(closeness(simulation.with_positions(moved), batches, truth))
-            if won > max(WORTH, best.gain if best else 0.0):
-                best = Move(fix.rpartition("/")[0], before, after, won)
-    return Probe(shares, best)
+    moves = [move for fix in layer.fixes for move in (prober.climb(fix, -1), prober.climb(fix, +1)) if move]
+    return Probe(shares, max(moves, key=lambda move: move.gain, default=None))
+
+
+@dataclass(frozen=True)
+class _Prober:
+    """The network, the images and what is known about both."""
+
+    simulation: Simulation
+    batches: Batches
+    truth: list[list[Array]]
+    whole: Closeness
+
+    def gain(self, near: Closeness) -> float:
+        """The share of the output's noise power that is gone."""
+        return 1 - near.noise / self.whole.noise if self.whole.noise else 0.0
+
+    def legal(self, positions: Mapping[str, int]) -> bool:
+        """Whether the DPU can shift all that it can shift now."""
+        evaluation = self.simulation.evaluation
+        layers = find_layers(evaluation)
+        now = illegal_shifts(evaluation, layers, self.simulation.positions)
+        return not set(illegal_shifts(evaluation, layers, positions)) - set(now)
+
+    def climb(self, fix: str, step: int) -> Move | None:
+        """The best position in one direction; None if the first step is not worth it."""
+        before, best = self.simulation.positions[fix], None
+        for after in range(before + step, before + (FURTHEST + 1) * step, step):
+            moved = {**self.simulation.positions, fix: after}
+            if not self.legal(moved):
+                break
+            won = self.gain(closeness(self.simulation.with_positions(moved), self.batches, self.truth))
+            if won <= (best.gain if best else WORTH):
+                break
+            best = Move(fix.rpartition("/")[0], before, after, won)
+        return best

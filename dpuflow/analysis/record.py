@@ -16,7 +16,7 @@ from dpuflow.analysis.simulation import Simulation
 from dpuflow.analysis.tensors import channel_spread, tensor_statistics
 from dpuflow.calibration.accuracy import Measure
 from dpuflow.calibration.batches import CalibrationSet
-from dpuflow.ir.graph import Array
+from dpuflow.ir.graph import Array, Node
 from dpuflow.model import model_from_tf
 from dpuflow.quant.config import QuantizeConfig
 from dpuflow.quant.quantizer import Quantized
@@ -24,6 +24,8 @@ from dpuflow.quant.quantizer import Quantized
 FORMAT, VERSION = "dpuflow quantization", 1
 NOTE = "simulated and emulated on this computer, not run on hardware"
 PROBED = 5  # layers that are looked at tensor by tensor
+FEWEST_IMAGES, MOST_IMAGES = 4, 256
+BUDGET_PRODUCTS = 10**12  # multiplications that the measurements may take: minutes on one core
 MOST_VALUES = 1 << 25  # of all tensors of one batch together: 128 MB
 MEASURED = "accuracy won when this layer alone stays in float (measured with --evaluate)"
 DIVERGED = ("share of the output's noise power that goes when this layer alone stays in float (no --evaluate was "
@@ -43,6 +45,22 @@ class Analysis:
     batches: list[Mapping[str, Array]]
 
 
+def affordable_images(simulation: Simulation, layers: int) -> int:
+    """How many images are measured on by default: by the network's size alone, so that every run takes the same."""
+    products = sum(_products(simulation, node) for node in simulation.network.nodes)
+    runs = layers + 6 * PROBED
+    return max(FEWEST_IMAGES, min(MOST_IMAGES, BUDGET_PRODUCTS // max(products * runs, 1)))
+
+
+def _products(simulation: Simulation, node: Node) -> int:
+    """Multiplications of a convolution or dense layer for one image."""
+    shapes = [simulation.network.by_name[name].shape for name in node.inputs]
+    if len(shapes) < 2 or node.op not in ("conv2d", "depthwise_conv2d", "dense"):
+        return 0
+    window = shapes[1][:-1] if node.op != "depthwise_conv2d" else shapes[1][:2]
+    return math.prod(node.shape) * math.prod(window)
+
+
 def small_batches(data: CalibrationSet, images: int, per_image: int) -> list[Mapping[str, Array]]:
     """The first images in batches so small that all tensors of one fit in memory."""
     size = max(1, min(64, MOST_VALUES // max(per_image, 1)))
@@ -55,15 +73,18 @@ def _split(batch: Mapping[str, Array], size: int) -> Iterator[Mapping[str, Array
         yield {name: array[at:at + size] for name, array in batch.items()}
 
 
-def analyse(quantized: Quantized, config: QuantizeConfig, data: CalibrationSet, images: int,
+def analyse(quantized: Quantized, config: QuantizeConfig, data: CalibrationSet, images: int | None = None,
             measure: Measure | None = None, observe: Observe = lambda what, done, total: None) -> Analysis:
-    """Tensors, the cost of every layer and the bias modes of a quantized network, on the first images."""
+    """Tensors, the cost of every layer and the bias modes of a quantized network, on the first images.
+
+    ``images``: how many; None: as many as :func:`affordable_images` allows.
+    """
     simulation = Simulation(quantized.evaluation, config)
     per_image = sum(math.prod(simulation.network.by_name[name].shape) for name in simulation.fixes
                     if name not in simulation.constants)
-    batches = small_batches(data, images, per_image)
-    tensors = [found.as_json() for found in tensor_statistics(simulation, batches)]
     layers = find_layers(quantized.evaluation)
+    batches = small_batches(data, images or affordable_images(simulation, len(layers)), per_image)
+    tensors = [found.as_json() for found in tensor_statistics(simulation, batches)]
     whole, costs = layer_costs(simulation, layers, batches, measure,
                                lambda done: observe("layers", done, len(layers)))
     probes = _probes(simulation, costs[:PROBED], batches, whole)
@@ -93,7 +114,7 @@ def layer_record(cost: LayerCost, simulation: Simulation, tensors: Mapping[str, 
     spread, depthwise = _spread(layer, simulation, weights)
     symptoms = Symptoms(weights, next((tensor for tensor in own if tensor["kind"] == "bias"), None),
                         next((tensor for tensor in own if tensor["kind"] == "activation"), None), spread, depthwise)
-    found = remedies(symptoms, cost.cost > 0.0005)
+    found = remedies(symptoms, cost.cost > (0.0005 if cost.accuracy is not None else 0.01))
     if probe is not None and probe.move is not None:
         found = [str(probe.move), *(text for text in found if text != NONE_NEEDED)]
     return {"name": layer.name, "op": layer.op, "tensors": [tensor["name"] for tensor in own], "cost": cost.cost,

@@ -92,7 +92,7 @@ def lint(data: CalibrationSet, network: Graph, fake_class: int | None = None,
             break
     if not seen.images:
         raise QuantizeError("no calibration data", where=data.description, remedy="give at least one batch of images")
-    found = [*_count_findings(seen), *_network_findings(seen, network, fake_class),
+    found = [*_count_findings(seen), *_repeat_findings(seen, data), *_network_findings(seen, network, fake_class),
              *_class_findings(seen, network, data, fake_class, names)]
     return tuple(found)
 
@@ -109,6 +109,14 @@ def _count_findings(seen: _Seen) -> list[Finding]:
         found.append(Finding("duplicates", f"{seen.duplicates} of {seen.images} images are there already",
                              "leave the copies out: they vote twice", seen.duplicates))
     return found
+
+
+def _repeat_findings(seen: _Seen, data: CalibrationSet) -> list[Finding]:
+    """A source that yields other images the second time makes every run another."""
+    first, again = seen.sample[0], next(iter(data))
+    same = all(np.array_equal(array, np.asarray(again[name], np.float32)[:SAMPLE]) for name, array in first.items())
+    return [] if same else [Finding("not-repeatable", "asked twice, the source gives other images",
+                                    "fix its random seed, so that the positions can be made again", 1.0)]
 
 
 def _network_findings(seen: _Seen, network: Graph, fake_class: int | None) -> list[Finding]:

@@ -63,7 +63,8 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     add("--json", type=Path, metavar="OUT.json", help="the same as JSON")
     add("--what-if", action="append", default=[], metavar="WIDTHS",
         help="simulate other widths, as weights=4,activations=8,conv3=6; not runnable on the DPU; repeatable")
-    add("--report-images", type=int, default=256, metavar="N", help="images that --report and --json measure on (256)")
+    add("--report-images", type=int, metavar="N",
+        help="images that --report and --json measure on (default: 256, fewer for large networks)")
     add("--strict", action="store_true", help="warnings about the calibration data are errors")
     add("--seed", type=int, default=0, help="of recipes that draw at random")
     _add_network_flags(parser)

@@ -51,12 +51,14 @@ def content(record: Mapping[str, Any]) -> dict[str, Any]:
 
 def cost_figure(layers: Sequence[Mapping[str, Any]], measured: bool) -> str:
     """What each layer costs, the dearest on top."""
-    drawing = figures.Drawing("costs", 9.0, 0.9 + 0.26 * len(layers), columns=2, sharey=True)
-    left, right = drawing.axes
+    columns = 2 if measured else 1
+    drawing = figures.Drawing("costs", 9.0, 0.9 + 0.26 * len(layers), columns=columns, sharey=True)
+    left, right = drawing.axes[0], drawing.axes[-1]
     places = np.arange(len(layers))
-    left.barh(places, [100 * layer["cost"] for layer in layers], color=figures.SERIES[3], height=0.62)
-    left.axvline(0, color=figures.INK, linewidth=0.8)
-    left.set(xlabel="points of accuracy" if measured else "share of the output's noise [%]", title="cost")
+    if measured:
+        left.barh(places, [100 * layer["cost"] for layer in layers], color=figures.SERIES[3], height=0.62)
+        left.axvline(0, color=figures.INK, linewidth=0.8)
+        left.set(xlabel="points of accuracy", title="cost in accuracy")
     right.barh(places, [100 * layer["noise_share"] for layer in layers], color=figures.SERIES[0], height=0.62)
     right.axvline(0, color=figures.INK, linewidth=0.8)
     right.set(xlabel="share of the output's noise power [%]", title="noise that goes when it stays in float")

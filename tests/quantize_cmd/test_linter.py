@@ -88,3 +88,9 @@ def test_missing_classes():
 def test_one_answer_for_all():
     same = GOOD[:1] + RNG.normal(0, 1e-3, GOOD.shape).astype(np.float32)
     assert codes(same, net=network(batch_norm=False))["one-answer"] == 1.0
+
+
+def test_a_source_that_changes_is_named():
+    rng = np.random.default_rng(0)
+    changing = CalibrationSet("random", lambda: iter([{"x": rng.random((120, 8, 8, 3), np.float32)}]))
+    assert "not-repeatable" in {found.code for found in lint(changing, NETWORK)}
