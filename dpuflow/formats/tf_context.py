@@ -32,6 +32,7 @@ class Importer:
         self.alias: dict[str, str] = {}
         self.views: dict[str, TimeFirst] = {}
         self.static: dict[str, Array | None] = {}
+        self.sizes: set[str] = set()  # nodes that hold sizes, not pixels
 
     def made(self, name: str) -> Node:
         """The imported node that a TensorFlow node name stands for."""
@@ -69,6 +70,11 @@ class Importer:
             self.static[name] = self._static_value(name)
         return self.static[name]
 
+    def is_static(self, node: TFNode) -> bool:
+        """Whether a node computes with sizes only: with one that comes from a shape, and constants."""
+        return node.op in _STATIC_RULES and any(name in self.sizes for name in node.operands) and all(
+            name in self.sizes or self.graph.node(name).op == "Const" for name in node.operands)
+
     def _static_value(self, name: str) -> Array | None:
         node = self.graph.node(name)
         if node.op in ("Identity", "Cast", "FixNeuron"):
@@ -101,5 +107,8 @@ _STATIC_RULES: Mapping[str, Callable[[TFNode, list[Array]], Array]] = {
     "Pack": lambda node, values: np.stack(values),
     "ConcatV2": lambda node, values: np.concatenate(values[:-1]),
     "Mul": lambda node, values: np.asarray(values[0] * values[1]),
+    "Add": lambda node, values: np.asarray(values[0] + values[1]),
+    "AddV2": lambda node, values: np.asarray(values[0] + values[1]),
+    "Sub": lambda node, values: np.asarray(values[0] - values[1]),
     "Prod": lambda node, values: np.asarray(np.prod(values[0])),
 }

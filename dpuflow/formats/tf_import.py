@@ -51,7 +51,8 @@ def import_tf(graph: TFGraph, outputs: Iterable[str], input_shapes: Mapping[str,
     outputs = tuple(outputs)
     importer = Importer(graph, input_shapes or {})
     for node in needed_nodes(graph, outputs):
-        if node.op in STATIC_ONLY:
+        if node.op in STATIC_ONLY or importer.is_static(node):
+            importer.sizes.add(node.name)
             continue
         _convert(importer, node)
     made = tuple(importer.nodes.values())

@@ -9,6 +9,15 @@ from dpuflow.errors import GraphError, UnsupportedOp
 from dpuflow.formats.checks import checked_axis, checked_padding, checked_pairs, checked_position
 from dpuflow.formats.graphdef import TFNode
 from dpuflow.formats.tf_context import Importer
+from dpuflow.formats.tf_maps import (
+    batch_to_space,
+    dilated,
+    dilation_of,
+    expand_dims,
+    resize,
+    space_to_batch,
+    transposed_conv,
+)
 from dpuflow.formats.tf_recurrent import OUTPUT, block_lstm, reverse, transpose
 from dpuflow.formats.tf_values import TShape
 from dpuflow.ir.graph import Array, Node, Shape, const
@@ -120,7 +129,8 @@ def _identity(importer: Importer, node: TFNode) -> None:
 def _conv(op: str) -> Converter:
     def convert(importer: Importer, node: TFNode) -> None:
         x, weights = importer.operands(node)
-        importer.emit(node, op, (x, weights), conv_attrs(node, x.shape, weights.shape))
+        attrs = dilated(conv_attrs(node, x.shape, weights.shape), dilation_of(importer, node))
+        importer.emit(node, op, (x, weights), attrs)
     return convert
 
 
@@ -213,6 +223,25 @@ def _batch_norm(importer: Importer, node: TFNode) -> None:
     importer.emit(node, "batch_norm", importer.operands(node), BatchNormAttrs(float(node.get("epsilon", 1e-4))))
 
 
+def _old_batch_norm(importer: Importer, node: TFNode) -> None:
+    """BatchNormWithGlobalNormalization: mean, variance, beta, gamma, in that order."""
+    x, mean, variance, beta, gamma = importer.operands(node)
+    if not node.get("scale_after_normalization", True):
+        raise UnsupportedOp("batch normalisation without scale", where=f"node '{node.name}' ({node.op})",
+                            remedy="freeze the model with FusedBatchNorm")
+    epsilon = float(node.get("variance_epsilon", 1e-4))
+    importer.emit(node, "batch_norm", (x, gamma, beta, mean, variance), BatchNormAttrs(epsilon))
+
+
+def _argmax(importer: Importer, node: TFNode) -> None:
+    x = importer.made(node.operands[0])
+    where = f"node '{node.name}' ({node.op})"
+    axis = checked_axis(int(importer.constant(node, 1, "axis").reshape(-1)[0]), len(x.shape), where)
+    if axis != len(x.shape) - 1:
+        raise UnsupportedOp("the largest entry along another axis than the last", where=where, got=axis)
+    importer.emit(node, "argmax", (x,))
+
+
 def _fix(importer: Importer, node: TFNode) -> None:
     rounding = "half_up" if node.get("mode", 1) == 1 else "half_away"
     fix = checked_position(node.get("quantize_pos", 0), node.get("bit_width", 8), f"node '{node.name}' ({node.op})")
@@ -251,6 +280,16 @@ CONVERTERS: Mapping[str, Converter] = {
     "FusedBatchNorm": _batch_norm,
     "FusedBatchNormV2": _batch_norm,
     "FusedBatchNormV3": _batch_norm,
+    "BatchNormWithGlobalNormalization": _old_batch_norm,
+    "Conv2DBackpropInput": transposed_conv,
+    "SpaceToBatchND": space_to_batch,
+    "BatchToSpaceND": batch_to_space,
+    "ResizeBilinear": resize("resize_bilinear"),
+    "ResizeNearestNeighbor": resize("resize_nearest"),
+    "ExpandDims": expand_dims,
+    "ArgMax": _argmax,
+    "Sub": _simple("sub"),
+    "Neg": _simple("neg"),
     "Transpose": transpose,
     "ReverseV2": reverse,
     "BlockLSTM": block_lstm,

@@ -99,6 +99,7 @@ def _content(message: Any, dtype: np.dtype[Any], count: int, shape: tuple[int, .
 def fill_tensor(message: Any, array: Array) -> None:
     """Write an array into a TensorProto, in ``tensor_content`` encoding."""
     message.dtype = dtype_of(array).number
+    message.tensor_shape.SetInParent()  # a scalar has an empty shape, not none
     for size in array.shape:
         message.tensor_shape.dim.add(size=size)
     message.tensor_content = np.ascontiguousarray(array).astype(array.dtype.newbyteorder("<")).tobytes()

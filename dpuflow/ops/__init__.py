@@ -7,13 +7,24 @@ family's file, and its line in the importers' tables. The tests find it here.
 from __future__ import annotations
 
 from dpuflow.errors import UnsupportedOp
-from dpuflow.ops import activation, conv, custom, elementwise, movement, normalization, pool, recurrent
+from dpuflow.ops import (
+    activation,
+    conv,
+    custom,
+    elementwise,
+    movement,
+    normalization,
+    pool,
+    recurrent,
+    resize,
+    transposed,
+)
 from dpuflow.ops.base import Case, Fixed, OpDef
 
 OPS: dict[str, OpDef] = {
     op.name: op
     for family in (movement.OPS, conv.OPS, activation.OPS, pool.OPS, elementwise.OPS, normalization.OPS,
-                   custom.OPS, recurrent.OPS)
+                   custom.OPS, recurrent.OPS, resize.OPS, transposed.OPS)
     for op in family
 }
 

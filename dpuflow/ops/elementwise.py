@@ -62,6 +62,14 @@ def _float_mul(operands: Sequence[Array], attrs: EltwiseAttrs) -> Array:
     return float_nonlinear(product, attrs.nonlinear)
 
 
+def _float_sub(operands: Sequence[Array], attrs: Any) -> Array:
+    return np.asarray(operands[0] - operands[1])
+
+
+def _float_neg(operands: Sequence[Array], attrs: Any) -> Array:
+    return np.asarray(-operands[0])
+
+
 def _fixed_add(operands: Sequence[Fixed], attrs: EltwiseAttrs, out: Fix) -> Array:
     finest = max(operand.pos for operand in operands)
     total = sum(fixed.shift_up(operand.values, finest - operand.pos) for operand in operands)
@@ -94,6 +102,8 @@ OPS = (
     OpDef("add", infer_broadcast, _float_add, _fixed_add, EltwiseAttrs, (2, 64), _ADD_CASES),
     OpDef("mul", infer_broadcast, _float_mul, _fixed_mul, EltwiseAttrs, (2, 64),
           (Case((([37], 4), ([-20], 5)), EltwiseAttrs(), 6, [-92]),)),
+    OpDef("sub", infer_broadcast, _float_sub, arity=(2, 2)),
+    OpDef("neg", same_shape, _float_neg),
     OpDef("bias_add", infer_broadcast, _float_bias, arity=(2, 2)),
     OpDef("fix", same_shape, _float_fix, attrs=FixAttrs),
 )

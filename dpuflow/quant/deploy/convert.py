@@ -61,9 +61,7 @@ class Converter:
         node = self.node("compute")
         made = node.replace(inputs=(self.roles["input"],), op="Deconv2d" if "shape" in self.roles else node.op)
         if "atrous" in self.roles:
-            block = self.node("block").tensor().reshape(-1).tolist()
-            old = list(node.get("dilations", (1, 1, 1, 1)))
-            made = made.with_attrs(dilations=[old[0], int(block[0]), int(block[1]), old[3]])
+            made = self.dilated(made)
         made = self.parameter("weights", made, "weights", "wpos")
         if "biases" in self.roles:
             made = self.parameter("biases", made, "bias", "bpos")
@@ -72,6 +70,17 @@ class Converter:
             if role in self.roles:
                 self.rename[self.roles[role]] = node.name
         return (made, *self.nonlinear(made))
+
+    def dilated(self, conv: TFNode) -> TFNode:
+        """The block becomes the dilation; SAME stays SAME (the vendor's tool loses SpaceToBatchND's padding)."""
+        block = [int(size) for size in self.node("block").tensor().reshape(-1)]
+        old = list(conv.get("dilations", (1, 1, 1, 1)))
+        made = conv.with_attrs(dilations=[old[0], *block[:2], old[3]])
+        pads, crops = (self.node(role).tensor().reshape(-1).tolist() for role in ("paddings", "crops"))
+        kept = [pad - crop for pad, crop in zip(pads, crops, strict=True)]
+        reach = [(size - 1) * step for size, step in zip(self.node("weights").tensor().shape, block, strict=False)]
+        same = [part for total in reach for part in (total // 2, total - total // 2)]
+        return made.with_attrs(padding=b"SAME") if kept == same else made
 
     def nonlinear(self, under: TFNode) -> Nodes:
         """The relu or leaky relu behind a compute node."""

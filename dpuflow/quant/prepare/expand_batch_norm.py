@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import numpy as np
+
 from dpuflow.errors import GraphError
 from dpuflow.formats.graphdef import TFGraph, TFNode, const_node, new_node
 from dpuflow.formats.tf_values import FLOAT
@@ -34,7 +36,11 @@ def _terms(graph: TFGraph, norm: TFNode, roles: Mapping[str, str], epsilon: str)
     if len(shapes) != 1 or gamma.ndim != 1:
         raise GraphError("the terms of a batch normalisation are not vectors of one length",
                          where=f"node '{norm.name}' ({norm.op})", got=", ".join(map(str, sorted(shapes))))
-    return batch_norm_terms(gamma, beta, mean, variance, float(norm.get(epsilon, 1e-4)))
+    scale, offset = batch_norm_terms(gamma, beta, mean, variance, float(norm.get(epsilon, 1e-4)))
+    if not (np.isfinite(scale).all() and np.isfinite(offset).all()):
+        raise GraphError("a batch normalisation with NaN or infinity", where=f"node '{norm.name}' ({norm.op})",
+                         remedy="check the variance of the frozen model")
+    return scale, offset
 
 
 def _expand(graph: TFGraph, roles: Mapping[str, str], epsilon: str, config: QuantizeConfig) -> Edit:
