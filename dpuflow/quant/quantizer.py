@@ -68,7 +68,8 @@ def check_float_graph(graph: TFGraph, config: QuantizeConfig, batch: Mapping[str
 def optimise(main: TFGraph, config: QuantizeConfig, observe: Observe = _look_away) -> TFGraph:
     """The steps between cutting the graph and placing FixNeurons."""
     for step in steps_of(config):
-        main = step(main, config)
+        with np.errstate(all="ignore"):  # what is not finite is found at the next FixNeuron
+            main = step(main, config)
         if step.__name__ in DEBUG_FILES:
             observe(DEBUG_FILES[step.__name__], main)
     observe("optimized", main)
