@@ -156,13 +156,59 @@ def import_time(rounds: int) -> dict[str, Any]:
     return {"import dpuflow": {"median_ms": figures["second_ms"] - figures["first_ms"]}}
 
 
+# Loads a file in a process of its own: wall seconds, and how far the peak memory grew meanwhile.
+_LOADING = """
+import json, resource, sys, time
+import dpuflow.passes, dpuflow.formats.xir_import
+from dpuflow.model import load
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+started = time.perf_counter()
+load(sys.argv[1])
+wall = time.perf_counter() - started
+print(json.dumps([wall, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024]))
+"""
+
+
+def _large_xmodel(path: Path) -> None:
+    """44 convolutions of 3 x 3 x 512 x 512: 104 MB of parameters, compiled for a B4096."""
+    from dpuflow.compiler.driver import compile_graph
+    from dpuflow.compiler.xmodel import to_xir
+    from dpuflow.formats.xir import write_xmodel
+    from dpuflow.ir.graph import Fix, Graph, Node, const
+    from dpuflow.ir.verify import infer_shapes
+    from dpuflow.ops.base import Padding
+    from dpuflow.ops.conv import ConvAttrs
+    from dpuflow.target.select import find_target
+
+    rng, nodes = np.random.default_rng(0), [Node("c0", "input", shape=(1, 8, 8, 512), fix=Fix(4))]
+    for index in range(1, 45):
+        nodes.append(const(f"w{index}", rng.integers(-128, 128, (3, 3, 512, 512)).astype(np.int8), Fix(9)))
+        nodes.append(Node(f"c{index}", "conv2d", (f"c{index - 1}", f"w{index}"), ConvAttrs(padding=Padding(1, 1, 1, 1)),
+                          fix=Fix(0)))
+    graph = infer_shapes(Graph("large", tuple(nodes), ("c44",)))
+    write_xmodel(to_xir(compile_graph(graph, find_target("DPUCZDX8G_ISA1_B4096"), "large")), path)
+
+
+def loading(rounds: int) -> dict[str, Any]:
+    """Seconds and memory of loading an xmodel of some 100 MB."""
+    with tempfile.TemporaryDirectory() as temporary:
+        path = Path(temporary) / "large.xmodel"
+        _large_xmodel(path)
+        runs = [json.loads(subprocess.run([sys.executable, "-c", _LOADING, str(path)], check=True, capture_output=True,
+                                          text=True).stdout) for _ in range(max(rounds // 2, 3))]
+        megabytes = path.stat().st_size / 1e6
+    walls = [wall for wall, _ in runs]
+    return {f"load an xmodel of {megabytes:.0f} MB": {
+        "median_s": statistics.median(walls), "highest_s": max(walls), "peak_growth_mb": max(mb for _, mb in runs)}}
+
+
 def run(options: argparse.Namespace) -> None:
     folder = options.model
     if not (folder / "compile").is_dir():
         raise DataError("the model has not been made", where=folder, remedy="run `make` first")
     results: dict[str, Any] = {}
     for part in (lambda: engine_speed(folder, options.rounds), lambda: calibration(folder, options.rounds),
-                 lambda: cold_start(folder, options.rounds), lambda: import_time(options.rounds)):
+                 lambda: cold_start(folder, options.rounds), lambda: import_time(options.rounds), lambda: loading(options.rounds)):
         for name, figures in part().items():
             results[name] = figures
             print(f"{name}: " + "  ".join(f"{key} {value:.3f}" for key, value in figures.items()), flush=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -11,11 +11,15 @@ from typing import Any
 from dpuflow.artifact import atomic_path
 from dpuflow.errors import FormatError, GraphError
 from dpuflow.formats import xir_proto
+from dpuflow.formats.detach import detach
 from dpuflow.formats.graphdef import read_bytes
 from dpuflow.formats.protobuf import parse, serialize
 
 # Tensor.data_type by number (xmodel specification, section 1).
 DATA_TYPES = ("INT", "UINT", "XINT", "XUINT", "FLOAT", "BFLOAT", "UNKNOWN")
+
+
+Payloads = Sequence[memoryview]
 
 
 @dataclass(frozen=True)
@@ -94,25 +98,36 @@ class XGraph:
         return tuple(child for child in children if str(child.get("device", "")).upper() == "DPU")
 
 
-def _decode(message: Any) -> XValue:
+def _payload(message: Any, payloads: Payloads) -> bytes | memoryview:
+    """A payload: the message's own bytes, or the view of the file that was cut out before parsing."""
+    if not message.number:
+        own: bytes = message.value
+        return own
+    if message.number > len(payloads):
+        raise FormatError("a payload that is not in the file", got=message.number, expected=f"up to {len(payloads)}")
+    cut: memoryview = payloads[message.number - 1]
+    return cut
+
+
+def _decode(message: Any, payloads: Payloads) -> XValue:
     kind = message.WhichOneof("value")
     if kind is None:
         return XValue("none", None)
     name, value = kind.removesuffix("_value"), getattr(message, kind)
     if name == "bytes":
-        return XValue(name, value.value)
+        return XValue(name, _payload(value, payloads))
     if name == "bytes_vec":
-        return XValue(name, tuple(item.value for item in value.value))
+        return XValue(name, tuple(_payload(item, payloads) for item in value.value))
     if name.startswith("map_"):
-        return XValue(name, {key: _map_item(name, value.value[key]) for key in sorted(value.value)})
+        return XValue(name, {key: _map_item(name, value.value[key], payloads) for key in sorted(value.value)})
     if name.endswith("_vec"):
         return XValue(name, tuple(value.value))
     return XValue(name, value)
 
 
-def _map_item(name: str, item: Any) -> Any:
+def _map_item(name: str, item: Any, payloads: Payloads) -> Any:
     if name == "map_string_2_bytes":
-        return item.value
+        return _payload(item, payloads)
     return tuple(item.value) if name.endswith("_vec") else item
 
 
@@ -122,14 +137,14 @@ def _encode(value: XValue, message: Any) -> None:
         return
     if value.kind == "bytes":
         message.bytes_value.SetInParent()
-        message.bytes_value.value = value.value
+        message.bytes_value.value = bytes(value.value)
     elif value.kind.startswith("map_"):
         getattr(message, name).SetInParent()
         _encode_map(value, getattr(message, name).value)
     elif value.kind == "bytes_vec":
         message.bytes_vec_value.SetInParent()
         for item in value.value:
-            message.bytes_vec_value.value.add(value=item)
+            message.bytes_vec_value.value.add(value=bytes(item))
     elif value.kind.endswith("_vec"):
         getattr(message, name).SetInParent()
         getattr(message, name).value.extend(value.value)
@@ -140,7 +155,7 @@ def _encode(value: XValue, message: Any) -> None:
 def _encode_map(value: XValue, target: Any) -> None:
     for key, item in value.value.items():
         if value.kind == "map_string_2_bytes":
-            target[key].value = item
+            target[key].value = bytes(item)
         elif value.kind.endswith("_vec"):
             target[key].SetInParent()
             target[key].value.extend(item)
@@ -148,28 +163,29 @@ def _encode_map(value: XValue, target: Any) -> None:
             target[key] = item
 
 
-def _attrs(entries: Any) -> dict[str, XValue]:
-    return {key: _decode(entries[key]) for key in sorted(entries)}
+def _attrs(entries: Any, payloads: Payloads) -> dict[str, XValue]:
+    return {key: _decode(entries[key], payloads) for key in sorted(entries)}
 
 
-def _tensor(message: Any) -> XTensor:
+def _tensor(message: Any, payloads: Payloads) -> XTensor:
     number = message.data_type
     kind = DATA_TYPES[number] if 0 <= number < len(DATA_TYPES) else "UNKNOWN"
     return XTensor(message.tensor_name, tuple(message.tensor_dim), kind, message.tensor_bit_width,
-                   _attrs(message.tensor_attr))
+                   _attrs(message.tensor_attr, payloads))
 
 
-def _op(message: Any) -> XOp:
+def _op(message: Any, payloads: Payloads) -> XOp:
     args = {arg.arg_name: tuple(arg.arg_ops) for arg in message.args}
     if len(args) != len(message.args):
         raise GraphError("two arguments of an operator have the same name", where=f"operator '{message.op_name}'",
                          got=", ".join(arg.arg_name for arg in message.args))
-    return XOp(message.op_name, message.op_type, args, _attrs(message.op_attr), _tensor(message.output_tensor))
+    return XOp(message.op_name, message.op_type, args, _attrs(message.op_attr, payloads),
+               _tensor(message.output_tensor, payloads))
 
 
-def _subgraph(message: Any) -> XSubgraph:
-    return XSubgraph(message.subgraph_name, tuple(message.op_name), _attrs(message.subg_attr),
-                     tuple(_subgraph(child) for child in message.subg_child))
+def _subgraph(message: Any, payloads: Payloads) -> XSubgraph:
+    return XSubgraph(message.subgraph_name, tuple(message.op_name), _attrs(message.subg_attr, payloads),
+                     tuple(_subgraph(child, payloads) for child in message.subg_child))
 
 
 def check(graph: XGraph, where: object) -> XGraph:
@@ -199,12 +215,17 @@ def _check_subgraph(subgraph: XSubgraph, operators: set[str], where: object) -> 
 
 
 def parse_xmodel(data: bytes, where: object = "xmodel") -> XGraph:
-    """An xmodel's bytes as an XIR graph; FormatError or GraphError if it is none."""
-    message = parse(xir_proto.Graph, data, where)
+    """An xmodel's bytes as an XIR graph; FormatError or GraphError if it is none.
+
+    Large payloads (weights, instructions) are views of ``data``, never copies.
+    """
+    small, payloads = detach(data, xir_proto.SCHEMA, "Graph")
+    message = parse(xir_proto.Graph, small, where)
     if not message.op_node:
         raise FormatError("the file holds no operators", where=where, expected="an XIR .xmodel")
-    root = _subgraph(message.subg_root) if message.HasField("subg_root") else None
-    graph = XGraph(message.graph_name, tuple(_op(op) for op in message.op_node), root, _attrs(message.graph_attr))
+    root = _subgraph(message.subg_root, payloads) if message.HasField("subg_root") else None
+    graph = XGraph(message.graph_name, tuple(_op(op, payloads) for op in message.op_node), root,
+                   _attrs(message.graph_attr, payloads))
     return check(graph, where)
 
 

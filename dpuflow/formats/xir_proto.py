@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dpuflow.formats.detach import NUMBER_FIELD, Schema
 from dpuflow.formats.protobuf import FieldRow, Table, messages
 
 # AttrValue's oneof: field number, kind, and what it holds.
@@ -30,7 +31,10 @@ def _attr_value_rows() -> tuple[FieldRow, ...]:
 
 
 def _container_messages() -> dict[str, tuple[FieldRow, ...]]:
-    made: dict[str, tuple[FieldRow, ...]] = {"Bytes": ((1, "value", "bytes"),)}
+    made: dict[str, tuple[FieldRow, ...]] = {
+        # A payload, or the number of one that was cut out before parsing (dpuflow.formats.detach).
+        "Bytes": ((1, "value", "bytes"), (NUMBER_FIELD, "number", "uint32")),
+    }
     for _, kind in VECTORS:
         label = "repeated" if kind == "string" else "packed"
         made[_vector_message(kind)] = ((1, "value", kind, label),)
@@ -71,6 +75,21 @@ _TABLE: Table = {
     ),
 }
 
+def _schema(table: Table) -> Schema:
+    """Which fields hold messages, a map's entries among them."""
+    made: dict[str, dict[int, str]] = {}
+    for name, rows in table.items():
+        fields = made.setdefault(name, {})
+        for number, field, kind, *_ in rows:
+            if kind.startswith("map<"):
+                fields[number] = f"{name}.{field}"
+                made[f"{name}.{field}"] = {2: kind[4:-1].split(",")[1]}
+            elif kind in table:
+                fields[number] = kind
+    return made
+
+
+SCHEMA = _schema(_TABLE)
 _MESSAGES = messages("dpuflow.xir", _TABLE)
 Graph = _MESSAGES["Graph"]
 AttrValue = _MESSAGES["AttrValue"]

@@ -28,7 +28,7 @@ NUMBERS = {
     "OpDef": {"name": 1, "input_args": 2, "attrs": 3, "annotation": 4},
     "OpArgDef": {"name": 1, "occur_type": 2, "data_type": 3, "annotation": 4},
     "AttrDef": {"name": 1, "occur_type": 3, "default_value": 4, "list_length": 6, "annotation": 7},
-    "Bytes": {"value": 1},
+    "Bytes": {"value": 1, "number": 15},
 }
 
 # The number of an AttrValue's member -> what that member's payload is, written by hand.
