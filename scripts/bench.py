@@ -158,14 +158,14 @@ def import_time(rounds: int) -> dict[str, Any]:
 
 # Loads a file in a process of its own: wall seconds, and how far the peak memory grew meanwhile.
 _LOADING = """
-import json, resource, sys, time
+import json, sys, time
 import dpuflow.passes, dpuflow.formats.xir_import
 from dpuflow.model import load
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-started = time.perf_counter()
+def peak_mb():
+    return next(int(line.split()[1]) / 1024 for line in open("/proc/self/status") if line.startswith("VmHWM"))
+before, started = peak_mb(), time.perf_counter()
 load(sys.argv[1])
-wall = time.perf_counter() - started
-print(json.dumps([wall, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024]))
+print(json.dumps([time.perf_counter() - started, peak_mb() - before]))
 """
 
 
@@ -208,7 +208,8 @@ def run(options: argparse.Namespace) -> None:
         raise DataError("the model has not been made", where=folder, remedy="run `make` first")
     results: dict[str, Any] = {}
     for part in (lambda: engine_speed(folder, options.rounds), lambda: calibration(folder, options.rounds),
-                 lambda: cold_start(folder, options.rounds), lambda: import_time(options.rounds), lambda: loading(options.rounds)):
+                 lambda: cold_start(folder, options.rounds), lambda: import_time(options.rounds),
+                 lambda: loading(options.rounds)):
         for name, figures in part().items():
             results[name] = figures
             print(f"{name}: " + "  ".join(f"{key} {value:.3f}" for key, value in figures.items()), flush=True)
