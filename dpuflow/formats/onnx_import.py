@@ -7,6 +7,7 @@ converters stand in one table.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -181,7 +182,27 @@ def _outputs(conversion: Conversion) -> None:
         value = conversion.values.get(name)
         if value is None or value.data is not None:
             raise GraphError("an output that does not depend on the input", where=conversion.graph.source, got=name)
-        conversion.values[name] = value if value.layout in (PLAIN, NHWC) else conversion.to_plain(value)
+        value = value if value.layout in (PLAIN, NHWC) else conversion.to_plain(value)
+        conversion.values[name] = _named(conversion, name, value)
+
+
+def _named(conversion: Conversion, name: str, value: Value) -> Value:
+    """The output under its own name: its node renamed, or an Identity where others read that node too."""
+    wanted = conversion.clean(name)
+    if value.pos is not None or not any(node.name == value.node for node in conversion.nodes):
+        return value
+    shared = any(value.node in node.operands for node in conversion.nodes) or any(
+        conversion.values[other].node == value.node for other in conversion.graph.outputs
+        if other != name and other in conversion.values)
+    if shared:
+        inner = conversion.rename(value.node, f"{value.node}/read") if value.node == wanted else value.node
+        conversion.names.discard(wanted)
+        made = conversion.emit(conversion.unique(name), "Identity", (inner,))
+    elif value.node == wanted or wanted in conversion.names:
+        made = value.node
+    else:
+        made = conversion.rename(value.node, name)
+    return replace(value, node=made)
 
 
 def _needed(graph: TFGraph, conversion: Conversion) -> TFGraph:

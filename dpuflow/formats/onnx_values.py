@@ -64,10 +64,15 @@ class Conversion:
 
     # -- names -------------------------------------------------------------------------------------------
 
+    @staticmethod
+    def clean(name: str) -> str:
+        """An ONNX name with the letters that TensorFlow allows."""
+        clean = _ILLEGAL.sub("_", name).strip("/") or "node"
+        return clean if clean[0].isalnum() or clean[0] == "." else f"n{clean}"
+
     def unique(self, name: str) -> str:
         """A TensorFlow node name that is free, made of an ONNX one."""
-        clean = _ILLEGAL.sub("_", name).strip("/") or "node"
-        clean = clean if clean[0].isalnum() or clean[0] == "." else f"n{clean}"
+        clean = self.clean(name)
         made, count = clean, 1
         while made in self.names:
             made, count = f"{clean}_{count}", count + 1
@@ -88,6 +93,15 @@ class Conversion:
     def emit(self, name: str, op: str, inputs: Iterable[str], **attrs: Any) -> str:
         """Write a TensorFlow node under a name from :meth:`unique`; returns the name."""
         self.nodes.append(new_node(name, op, inputs, T=FLOAT, **attrs))
+        return name
+
+    def rename(self, old: str, new: str) -> str:
+        """Give a node another name, its readers and values with it; returns the name."""
+        name = self.unique(new)
+        self.nodes[:] = [node.replace(name=name if node.name == old else node.name,
+                                      inputs=tuple(name if read == old else read for read in node.inputs))
+                         for node in self.nodes]
+        self.values.update({key: replace(value, node=name) for key, value in self.values.items() if value.node == old})
         return name
 
     def constant(self, name: str, data: Array, pos: int | None = None) -> str:

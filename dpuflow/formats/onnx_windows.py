@@ -214,11 +214,29 @@ def average_pool(conversion: Conversion, node: OnnxNode) -> None:
         x = zero_pad(conversion, x, window.pads)
         attrs = {"padding": "VALID"}
     elif attrs["padding"] == "EXPLICIT":
-        raise UnsupportedOp("an average pool whose padding is not SAME and does not count", where=node.where,
-                            got=tuple(window.pads), remedy="train with count_include_pad=1, which the DPU computes")
+        _uncounted_pool(conversion, node, x, window)
+        return
     name = conversion.last_name(node, "/AvgPool")
     conversion.emit(name, "AvgPool", (x.node,), data_format=b"NHWC", ksize=[1, *window.kernel, 1],
                     strides=[1, *window.stride, 1], **attrs)
+    conversion.finish(node, Value(name, (n, channels, *window.out), NHWC, floor=x.floor))
+
+
+def _uncounted_pool(conversion: Conversion, node: OnnxNode, x: Value, window: Window) -> None:
+    """Padding that does not count and is not SAME: the pool that counts it, times what that is too small by."""
+    n, channels, height, width = x.shape
+    stem = conversion.stem(node)
+    padded = zero_pad(conversion, x, window.pads)
+    pool = conversion.emit(conversion.unique(f"{stem}/AvgPool"), "AvgPool", (padded.node,), data_format=b"NHWC",
+                           ksize=[1, *window.kernel, 1], strides=[1, *window.stride, 1], padding="VALID")
+    starts = (window.pads.top, window.pads.left)
+    shares = []
+    for length, before, kernel, stride, count in zip((height, width), starts, window.kernel, window.stride, window.out,
+                                                     strict=True):
+        first = [at * stride - before for at in range(count)]
+        shares.append(np.array([kernel / max(min(f + kernel, length) - max(f, 0), 1) for f in first], np.float32))
+    factor = conversion.constant(f"{stem}/uncounted", (shares[0][:, None] * shares[1][None, :])[None, :, :, None])
+    name = conversion.emit(conversion.last_name(node, "/mul"), "Mul", (pool, factor))
     conversion.finish(node, Value(name, (n, channels, *window.out), NHWC, floor=x.floor))
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from dpuflow.engines.evaluate import evaluate
-from dpuflow.errors import DpuError, GraphError, UnsupportedOp
+from dpuflow.errors import DpuError, GraphError
 from dpuflow.formats.onnx_graph import parse_onnx
 from dpuflow.formats.onnx_import import CONVERTERS, convert_onnx, read_onnx
 from dpuflow.formats.tf_import import import_tf
@@ -112,10 +112,10 @@ def test_average_pools_that_count_their_padding(name):
     check(m, m.node("AveragePool", "x", count_include_pad=1, **POOLS[name]))
 
 
-def test_an_average_pool_that_tensorflow_cannot_say_is_refused():
+@pytest.mark.parametrize("name", ["torch", "ceil"])
+def test_average_pools_that_tensorflow_has_no_word_for(name):
     m = Maker()
-    with pytest.raises(UnsupportedOp, match="count_include_pad=1"):
-        converted(m.model(m.node("AveragePool", "x", **POOLS["torch"])))
+    check(m, m.node("AveragePool", "x", **POOLS[name]))
 
 
 @pytest.mark.parametrize("op", ["GlobalAveragePool", "GlobalMaxPool"])
@@ -440,3 +440,13 @@ def test_float_onnx_through_the_command(tmp_path):
                  "-o", str(tmp_path / "out"), "--json", str(tmp_path / "out.json")]) == 0
     assert main(["show", str(tmp_path / "f.onnx")]) == 0
     assert main(["estimate", str(tmp_path / "f.onnx")]) == 0
+
+
+def test_outputs_keep_their_names_also_when_others_read_them():
+    m = Maker()
+    inner = conv(m, "x", 3, 4)
+    last = m.node("Dropout", m.node("GlobalAveragePool", m.node("Relu", inner)))
+    graph = converted(m.model(inner, last))
+    assert {node.name for node in graph.sinks} == {inner, last}
+    assert graph.node(inner).op == "Identity"
+    assert graph.node(last).op == "Mean"
