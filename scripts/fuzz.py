@@ -4,7 +4,8 @@
     .venv/bin/python scripts/fuzz.py quantize --runs 20000 --seed 7
 
 ``graphdef`` reads, decodes, inspects and imports a mutated GraphDef; ``quantize`` also quantizes it,
-as ``decent_q quantize --skip_check 1`` does. Allowed ends are success and the library's own errors.
+as ``decent_q quantize --skip_check 1`` does. ``xir`` checks, imports, runs and rewrites a mutated
+xmodel, ``elf`` a DNNDK file. Allowed ends are success and the library's own errors.
 Anything else, more than 5 s for one input, and memory beyond 1 GB is a finding: it is printed and its
 input kept in ``--findings``. Mutation knows the messages' structure. With atheris (extra ``fuzz``) its
 coverage guides the search; without it the mutations are drawn at random from the seed.
@@ -24,10 +25,12 @@ import traceback
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
+import fuzz_xir
 import numpy as np
 
 from dpuflow.errors import ConfigError, DpuError
@@ -212,7 +215,34 @@ def quantize(data: bytes) -> None:
     read(serialize_graphdef(result.deploy))
 
 
-TARGETS: dict[str, Callable[[bytes], Any]] = {"graphdef": read, "quantize": quantize}
+def graphdef_ops() -> list[str]:
+    """Operators to put into a graph: those of the seeds and others that matter."""
+    return sorted({node.op for data in seed_graphs() for node in parse_graphdef(data).nodes} | {
+        "Sub", "Neg", "Mul", "Maximum", "LeakyRelu", "Squeeze", "AddN", "FixNeuron", "FFT2D", "Shape", "Pack",
+        "StridedSlice", "DepthwiseConv2dNative", "ResizeBilinear", "ExpandDims", "Conv2DBackpropInput",
+        "SpaceToBatchND", "BatchToSpaceND", "ArgMax", "Transpose", "Cast"})
+
+
+@dataclass(frozen=True)
+class Target:
+    """What is fuzzed: what is done with an input, valid inputs, and how to change one."""
+
+    run: Callable[[bytes], Any]
+    seeds: Callable[[], list[bytes]]
+    mutator: Callable[[], Callable[[bytes, random.Random], bytes]]
+
+
+def _graphdef_mutator() -> Callable[[bytes, random.Random], bytes]:
+    ops = graphdef_ops()
+    return lambda data, rng: mutate(data, rng, ops)
+
+
+TARGETS: dict[str, Target] = {
+    "graphdef": Target(read, seed_graphs, _graphdef_mutator),
+    "quantize": Target(quantize, seed_graphs, _graphdef_mutator),
+    "xir": Target(fuzz_xir.read, fuzz_xir.seeds, fuzz_xir.mutator),
+    "elf": Target(fuzz_xir.read_elf, fuzz_xir.elf_seeds, fuzz_xir.elf_mutator),
+}
 
 
 @contextlib.contextmanager
@@ -258,24 +288,21 @@ class Session:
     """Counts outcomes, keeps findings and a growing pool of inputs that were accepted."""
 
     def __init__(self, name: str, folder: Path, rng: random.Random) -> None:
-        self.target, self.folder, self.rng = TARGETS[name], folder, rng
+        self.target, self.folder, self.rng = TARGETS[name].run, folder, rng
         self.counts: Counter[str] = Counter()
         self.findings: dict[str, str] = {}
-        self.pool = seed_graphs()
-        self.ops = sorted({node.op for data in self.pool for node in parse_graphdef(data).nodes} | {
-            "Sub", "Neg", "Mul", "Maximum", "LeakyRelu", "Squeeze", "AddN", "FixNeuron", "FFT2D", "Shape", "Pack",
-            "StridedSlice", "DepthwiseConv2dNative", "ResizeBilinear", "ExpandDims", "Conv2DBackpropInput",
-            "SpaceToBatchND", "BatchToSpaceND", "ArgMax", "Transpose", "Cast"})
+        self.pool = TARGETS[name].seeds()
+        self.first, self.mutate = len(self.pool), TARGETS[name].mutator()
 
     def mutated(self, data: bytes | None = None) -> bytes:
-        return mutate(self.rng.choice(self.pool) if data is None else data, self.rng, self.ops)
+        return self.mutate(self.rng.choice(self.pool) if data is None else data, self.rng)
 
     def run(self, data: bytes) -> None:
         kind, what = outcome(self.target, data)
         self.counts[kind if kind != "refused" else what] += 1
         if kind == "ok" and self.rng.random() < 0.02:
             self.pool.append(data)
-            del self.pool[3:-200]
+            del self.pool[self.first:-200]
         if kind == "finding" and what.splitlines()[-1] + what.splitlines()[-3:][0] not in self.findings:
             self._keep(what, data)
 

@@ -100,13 +100,19 @@ def _tree(graph: XGraph, root: XSubgraph) -> Iterator[str]:
     yield from (f"the subgraphs hold '{name}', which is no operator" for name in sorted(set(held) - names))
 
 
+def _names(subgraph: XSubgraph, key: str) -> tuple[str, ...]:
+    """The keys of an attribute that is a map; none if it is not."""
+    value = subgraph.get(key)
+    return tuple(value) if isinstance(value, dict) else ()
+
+
 def _children(graph: XGraph, root: XSubgraph) -> Iterator[str]:
     for child in root.children:
         where = f"subgraph '{child.name}'"
         device = child.get("device")
         if device not in ("USER", "CPU", "DPU"):
             yield f"{where}: device is {device!r}, one of USER, CPU, DPU is expected"
-        if device == "CPU" and "run" not in dict(child.get("runner") or {}):
+        if device == "CPU" and "run" not in _names(child, "runner"):
             yield f"{where}: no runner, so VART would skip it"
         for name in (name for leaf in child.leaves() for name in leaf.ops if name in graph.by_name):
             if graph.by_name[name].get("device") != device:

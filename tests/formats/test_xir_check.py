@@ -99,6 +99,10 @@ BROKEN = [
      "no reg_id, ddr_addr and location"),
     (with_place("const-fix", reg_id=I32(1)), "register REG_1 carries no parameters"),
     (with_part("runner"), "'runner' .map_string_2_string. is missing"),
+    (dataclasses.replace(WHOLE, root=dataclasses.replace(WHOLE.root, children=tuple(
+        dataclasses.replace(child, attrs={**child.attrs, "runner": XValue("float", 0.5)})
+        for child in WHOLE.root.children))),
+     "no runner, so VART would skip it"),
     (with_part(runner=XValue("map_string_2_string", {"ref": "x"})), "names no library for 'run'"),
     (with_part("mc_code"), "'mc_code' .bytes. is missing"),
     (with_part(workload=XValue("int64", 1)), "'workload' has kind int64"),
