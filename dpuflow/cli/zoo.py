@@ -12,8 +12,8 @@ from dpuflow.zoo import ZOO, float_network
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> argparse.ArgumentParser:
     """The command has no options."""
-    return commands.add_parser("zoo", help="list the networks that any command takes as zoo:NAME",
-                               description="Every command that takes a model file takes zoo:NAME as well. "
+    return commands.add_parser("zoo", help="list the networks that can be named instead of a file, as zoo:NAME",
+                               description="inspect, estimate, compile and emulate take zoo:NAME in place of a file. "
                                "The weights are random: speed, placement and bits can be studied, accuracy cannot.")
 
 

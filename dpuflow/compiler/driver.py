@@ -14,7 +14,7 @@ from dpuflow.model import Model
 from dpuflow.passes import FOR_DPU, run_passes
 from dpuflow.passes.as_if_quantized import as_if_quantized
 from dpuflow.target.arch import Core
-from dpuflow.target.performance import Estimate, estimate
+from dpuflow.target.performance import BoardTiming, Estimate, estimate
 from dpuflow.target.work import LayerWork, MoveWork
 
 
@@ -70,9 +70,10 @@ def layer_works(compiled: Compiled) -> tuple[LayerWork, ...]:
     return tuple(works)
 
 
-def estimate_compiled(compiled: Compiled, clock_mhz: float | None = None) -> Estimate:
+def estimate_compiled(compiled: Compiled, clock_mhz: float | None = None,
+                      board: BoardTiming | None = None) -> Estimate:
     """The predicted time of the DPU's layers; CPU layers are not counted."""
-    return estimate(layer_works(compiled), compiled.core, clock_mhz)
+    return estimate(layer_works(compiled), compiled.core, clock_mhz, board)
 
 
 def quantized_form(model: Model) -> Graph:

@@ -235,6 +235,21 @@ def _node_cycles(works: Sequence[LayerWork], core: Core, board: BoardTiming, clo
     return (slowest if times[slowest] >= fixed else "fixed cost"), times[slowest] + edges + fixed
 
 
+Span = tuple[str, float, float]  # engine, first and last cycle
+
+
+def node_intervals(works: Sequence[LayerWork], core: Core, board: BoardTiming,
+                   clock_mhz: float) -> tuple[list[Span], float]:
+    """When each engine of a node works, in cycles from the node's start, and when the node ends."""
+    total = _node_cycles(works, core, board, clock_mhz)[1]
+    moved, rate = node_traffic(works, core), board.port_bytes_per_cycle * board.port_efficiency
+    strips, start = tile_count(works[0], core), _fixed_cycles(board, clock_mhz)
+    load, save = moved.loaded / rate, moved.saved / rate
+    first = start + (load if serialises(works[0], core) else _map_bytes(works[0].input) / strips / rate)
+    computing = [(engine, first, first + cycles) for engine, cycles in _engine_times(works, core).items()]
+    return [("load", start, start + load), *computing, ("save", max(total - save, start), total)], total
+
+
 def _estimate_node(works: Sequence[LayerWork], core: Core, board: BoardTiming,
                    clock_mhz: float) -> list[LayerEstimate]:
     """A row for each layer; the time of the whole node stands in its first."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pytest
 from command_line import failure, run
 
@@ -106,3 +107,57 @@ def test_an_unwritable_report_folder(tmp_path, capsys):
 def test_write_arrays_refuses_a_folder(tmp_path):
     with pytest.raises(ArtifactError, match="a folder stands"):
         write_arrays(tmp_path, {})
+
+
+def test_zoo_lists_networks_and_commands_take_them(tmp_path, capsys):
+    assert run("zoo") == 0
+    assert "zoo:resnet50" in capsys.readouterr().out
+    assert run("estimate", "zoo:chars74k", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["total_ms"] > 0
+    assert run("inspect", "zoo:lenet") == 0
+    assert run("compile", "zoo:lenet", "-o", tmp_path / "lenet.xmodel") == 0
+    np.save(tmp_path / "x.npy", np.zeros((1, 28, 28, 1), np.float32))
+    assert run("emulate", "zoo:lenet", "--input", tmp_path / "x.npy", "--output", tmp_path / "y.npz") == 0
+    assert "did you mean lenet" in failure(capsys, "inspect", "zoo:lenett")
+    assert "no such network" in failure(capsys, "compile", "zoo:", "-o", tmp_path / "n.xmodel")
+
+
+def test_estimate_answers_questions(capsys):
+    argv = ("estimate", "zoo:lenet", "--what-if", "channels=0.5", "--what-if", "core=zcu104,mhz=200")
+    assert run(*argv, "--json") == 0
+    fields = json.loads(capsys.readouterr().out)
+    assert [(row["what"], row["target"]) for row in fields["what_if"]] == [
+        ("as asked", "zedboard"), ("channels=0.5", "zedboard"), ("core=zcu104,mhz=200", "zcu104")]
+    assert fields["what_if"][0]["total_ms"] == pytest.approx(fields["total_ms"])
+    assert run(*argv) == 0
+    text = capsys.readouterr().out
+    assert "what if" in text
+    assert "channels=0.5" in text
+
+
+def test_estimate_makes_a_table(files, capsys):
+    argv = ("estimate", files / "float.pb", "zoo:lenet", "--target", "zedboard,zcu104", "--mhz", "90,150")
+    assert run(*argv, "--json") == 0
+    rows = json.loads(capsys.readouterr().out)["table"]
+    assert [(row["target"], row["clock_mhz"]) for row in rows] == 2 * [
+        ("zedboard", 90), ("zedboard", 150), ("zcu104", 90), ("zcu104", 150)]
+    assert run(*argv) == 0
+    text = capsys.readouterr().out
+    assert text.count("zoo:lenet") == 4
+    assert "predicted, not run on hardware" in text
+    assert "one file, one target and one clock" in failure(capsys, *argv, "--what-if", "mhz=90")
+
+
+@pytest.mark.parametrize(("options", "message"), [
+    (("--mhz", "fast"), "not a number"), (("--mhz", "0"), "not a plausible clock"), (("--target", "a,b"), "unknown"),
+    (("--what-if", "x"), "not a question"), (("--mhz", "nan"), "not a plausible clock")])
+def test_estimate_with_options_that_cannot_be(capsys, options, message):
+    assert message in failure(capsys, "estimate", "zoo:lenet", *options)
+
+
+def test_estimate_writes_a_page(tmp_path, capsys):
+    assert run("estimate", "zoo:lenet", "--html", tmp_path / "page.html") == 0
+    assert f"wrote {tmp_path / 'page.html'}" in capsys.readouterr().out
+    assert (tmp_path / "page.html").read_text().startswith("<!DOCTYPE html>")
+    (tmp_path / "folder").mkdir()
+    assert failure(capsys, "estimate", "zoo:lenet", "--html", tmp_path / "folder")
