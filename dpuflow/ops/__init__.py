@@ -12,11 +12,14 @@ from dpuflow.ops import (
     conv,
     custom,
     elementwise,
+    gates,
     movement,
     normalization,
     pool,
     recurrent,
+    reduction,
     resize,
+    slicing,
     transposed,
 )
 from dpuflow.ops.base import Case, Fixed, OpDef
@@ -24,7 +27,7 @@ from dpuflow.ops.base import Case, Fixed, OpDef
 OPS: dict[str, OpDef] = {
     op.name: op
     for family in (movement.OPS, conv.OPS, activation.OPS, pool.OPS, elementwise.OPS, normalization.OPS,
-                   custom.OPS, recurrent.OPS, resize.OPS, transposed.OPS)
+                   custom.OPS, slicing.OPS, gates.OPS, reduction.OPS, recurrent.OPS, resize.OPS, transposed.OPS)
     for op in family
 }
 

@@ -42,7 +42,8 @@ def _map_size(x: Shape, kernel: Shape, attrs: ConvAttrs) -> tuple[int, int]:
             window_count(x[2], kernel[1], attrs.stride[1], attrs.dilation[1], left, right))
 
 
-def _check_bias(shapes: Sequence[Shape], channels: int) -> None:
+def check_bias(shapes: Sequence[Shape], channels: int) -> None:
+    """GraphError for a bias of another length than the output's channels."""
     if len(shapes) > 2 and int(np.prod(shapes[2])) != channels:
         raise GraphError("the bias does not fit the output channels", expected=channels, got=shapes[2])
 
@@ -54,7 +55,7 @@ def infer_conv(shapes: Sequence[Shape], attrs: ConvAttrs) -> Shape:
         raise GraphError("a convolution takes a 4-D map and 4-D weights", got=f"{x} and {kernel}")
     if x[3] != kernel[2] * attrs.groups or kernel[3] % attrs.groups:
         raise GraphError("input channels and weights differ", expected=kernel[2] * attrs.groups, got=x[3])
-    _check_bias(shapes, kernel[3])
+    check_bias(shapes, kernel[3])
     return (x[0], *_map_size(x, kernel, attrs), kernel[3])
 
 
@@ -63,7 +64,7 @@ def infer_depthwise(shapes: Sequence[Shape], attrs: ConvAttrs) -> Shape:
     x, kernel = shapes[0], shapes[1]
     if len(x) != 4 or len(kernel) != 4 or x[3] != kernel[2]:
         raise GraphError("depthwise input channels and weights differ", expected=kernel, got=x)
-    _check_bias(shapes, kernel[2] * kernel[3])
+    check_bias(shapes, kernel[2] * kernel[3])
     return (x[0], *_map_size(x, kernel, attrs), kernel[2] * kernel[3])
 
 
@@ -72,7 +73,7 @@ def infer_dense(shapes: Sequence[Shape], attrs: DenseAttrs) -> Shape:
     x, kernel = shapes[0], shapes[1]
     if len(x) != 2 or len(kernel) != 2 or x[1] != kernel[0]:
         raise GraphError("a dense layer's input and weights differ", expected=kernel, got=x)
-    _check_bias(shapes, kernel[1])
+    check_bias(shapes, kernel[1])
     return (x[0], kernel[1])
 
 
@@ -113,7 +114,8 @@ def dense_sums(x: Array, weights: Array, attrs: DenseAttrs) -> Array:
     return _matmul(x, weights)
 
 
-def _float_kernel(sums: Any) -> Any:
+def weighted_float(sums: Any) -> Any:
+    """The float kernel of a layer with weights: sums, bias, nonlinearity."""
     def kernel(operands: Sequence[Array], attrs: Any) -> Array:
         out = sums(operands[0], operands[1], attrs)
         if len(operands) > 2:
@@ -132,7 +134,8 @@ def biased(acc: Array, acc_pos: int, bias: Fixed) -> tuple[Array, int]:
     return acc + fixed.shift_up(bias.values.reshape(-1), pos - bias.pos), pos
 
 
-def _fixed_kernel(sums: Any) -> Any:
+def weighted_fixed(sums: Any) -> Any:
+    """The fixed kernel of a layer with weights: exact sums and bias, nonlinearity, one rounding."""
     def kernel(operands: Sequence[Fixed], attrs: Any, out: Fix) -> Array:
         x, weights = operands[0], operands[1]
         acc, pos = sums(x.values, weights.values, attrs), x.pos + weights.pos
@@ -181,10 +184,10 @@ _DEPTHWISE_CASES = (
 )
 
 OPS = (
-    OpDef("conv2d", infer_conv, _float_kernel(conv_sums), _fixed_kernel(conv_sums), ConvAttrs, (2, 3),
+    OpDef("conv2d", infer_conv, weighted_float(conv_sums), weighted_fixed(conv_sums), ConvAttrs, (2, 3),
           _CONV_CASES),
-    OpDef("depthwise_conv2d", infer_depthwise, _float_kernel(depthwise_sums), _fixed_kernel(depthwise_sums),
+    OpDef("depthwise_conv2d", infer_depthwise, weighted_float(depthwise_sums), weighted_fixed(depthwise_sums),
           ConvAttrs, (2, 3), _DEPTHWISE_CASES),
-    OpDef("dense", infer_dense, _float_kernel(dense_sums), _fixed_kernel(dense_sums), DenseAttrs, (2, 3),
+    OpDef("dense", infer_dense, weighted_float(dense_sums), weighted_fixed(dense_sums), DenseAttrs, (2, 3),
           _DENSE_CASES),
 )

@@ -98,7 +98,18 @@ _ADD_CASES = (
     Case((([-100, 100], 4), ([99, -99], 4)), EltwiseAttrs("relu"), 4, [0, 1]),
 )
 
+def _float_div(operands: Sequence[Array], attrs: Any) -> Array:
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.asarray(operands[0] / operands[1], np.float32)
+
+
+def _float_minimum(operands: Sequence[Array], attrs: Any) -> Array:
+    return np.minimum(operands[0], operands[1])
+
+
 OPS = (
+    OpDef("div", infer_broadcast, _float_div, arity=(2, 2)),
+    OpDef("minimum", infer_broadcast, _float_minimum, arity=(2, 2)),
     OpDef("add", infer_broadcast, _float_add, _fixed_add, EltwiseAttrs, (2, 64), _ADD_CASES),
     OpDef("mul", infer_broadcast, _float_mul, _fixed_mul, EltwiseAttrs, (2, 64),
           (Case((([37], 4), ([-20], 5)), EltwiseAttrs(), 6, [-92]),)),

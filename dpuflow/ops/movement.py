@@ -34,9 +34,17 @@ class ConcatAttrs:
 
 @dataclass(frozen=True)
 class PadAttrs:
-    """Zeros added before and after each axis, batch included."""
+    """Values added before and after each axis, batch included: a constant (in real units), or the map mirrored.
+
+    ``mode``: "constant", "reflect" (the border is not repeated) or "symmetric" (it is).
+    """
 
     pads: tuple[tuple[int, int], ...]
+    mode: str = "constant"
+    value: float = 0.0
+
+
+PAD_MODES = ("constant", "reflect", "symmetric")
 
 
 def infer_reshape(shapes: Sequence[Shape], attrs: ReshapeAttrs) -> Shape:
@@ -65,6 +73,9 @@ def infer_pad(shapes: Sequence[Shape], attrs: PadAttrs) -> Shape:
     (x,) = shapes
     if len(attrs.pads) != len(x):
         raise GraphError("pads and axes differ in number", expected=len(x), got=len(attrs.pads))
+    most = {"reflect": -1, "symmetric": 0}.get(attrs.mode)
+    if most is not None and any(max(pair) > size + most for size, pair in zip(x, attrs.pads, strict=True)):
+        raise GraphError("a mirrored pad wider than its map", expected=x, got=attrs.pads)
     return tuple(size + before + after for size, (before, after) in zip(x, attrs.pads, strict=True))
 
 
@@ -93,13 +104,23 @@ def _fixed_concat(operands: Sequence[Fixed], attrs: ConcatAttrs, out: Fix) -> Ar
     return np.concatenate([_moved(operand.values, operand.pos, out) for operand in operands], axis=attrs.axis)
 
 
+def _padded(x: Array, attrs: PadAttrs, value: float) -> Array:
+    if attrs.mode == "constant":
+        return np.pad(x, attrs.pads, constant_values=value)
+    return np.pad(x, attrs.pads, mode="reflect" if attrs.mode == "reflect" else "symmetric")
+
+
 def _float_pad(operands: Sequence[Array], attrs: PadAttrs) -> Array:
-    return np.pad(operands[0], attrs.pads)
+    return _padded(operands[0], attrs, attrs.value)
 
 
 def _fixed_pad(operands: Sequence[Fixed], attrs: PadAttrs, out: Fix) -> Array:
     (x,) = operands
-    return _moved(np.pad(x.values, attrs.pads), x.pos, out)
+    if attrs.mode != "constant" or not attrs.value:
+        return _moved(_padded(x.values, attrs, 0), x.pos, out)
+    padded = _padded(_moved(x.values, x.pos, out), attrs, 0)
+    inside = _padded(np.ones((1, *x.values.shape[1:]), bool), attrs, 0)
+    return np.where(inside, padded, fixed.quantize(np.float32(attrs.value), out.pos, "half_up", out.bits))
 
 
 def _float_identity(operands: Sequence[Array], attrs: Any) -> Array:
@@ -131,5 +152,8 @@ OPS = (
     OpDef("concat", infer_concat, _float_concat, _fixed_concat, ConcatAttrs, (1, 4096),
           (Case((([[1, 2]], 0), ([[5]], 1)), ConcatAttrs(1), 0, [[1, 2, 3]]),)),
     OpDef("pad", infer_pad, _float_pad, _fixed_pad, PadAttrs,
-          cases=(Case((([[7]], 0),), PadAttrs(((0, 0), (1, 2))), 0, [[0, 7, 0, 0]]),)),
+          cases=(Case((([[7]], 0),), PadAttrs(((0, 0), (1, 2))), 0, [[0, 7, 0, 0]]),
+                 Case((([[7, 3]], 1),), PadAttrs(((0, 0), (1, 1)), value=-1.5), 1, [[-3, 7, 3, -3]]),
+                 Case((([[7, 3, 5]], 0),), PadAttrs(((0, 0), (1, 2)), "reflect"), 0, [[3, 7, 3, 5, 3, 7]]),
+                 Case((([[7, 3, 5]], 0),), PadAttrs(((0, 0), (1, 2)), "symmetric"), 0, [[7, 7, 3, 5, 5, 3]]))),
 )

@@ -1,4 +1,4 @@
-"""Upsampling in float: nearest and bilinear, with TensorFlow's three conventions for coordinates."""
+"""Resizing: nearest and bilinear, with TensorFlow's three conventions for coordinates."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from dpuedge import fixed
 from dpuflow.errors import GraphError
-from dpuflow.ir.graph import Array, Shape
-from dpuflow.ops.base import OpDef
+from dpuflow.ir.graph import Array, Fix, Shape
+from dpuflow.ops.base import Case, Fixed, OpDef
 
 
 @dataclass(frozen=True)
@@ -87,5 +88,32 @@ def _float_bilinear(operands: Sequence[Array], attrs: ResizeAttrs) -> Array:
     return np.asarray(above + (below - above) * down, np.float32)
 
 
-OPS = tuple(OpDef(name, infer_resize, kernel, attrs=ResizeAttrs) for name, kernel in (
-    ("resize_nearest", _float_nearest), ("resize_bilinear", _float_bilinear)))
+def _fixed_nearest(operands: Sequence[Fixed], attrs: ResizeAttrs, out: Fix) -> Array:
+    """Byte copies (arithmetic specification, section 7.3)."""
+    (x,) = operands
+    return fixed.requantize(np.asarray(_float_nearest([x.values], attrs), np.int64), x.pos, out.pos, out.bits)
+
+
+def _fixed_bilinear(operands: Sequence[Fixed], attrs: ResizeAttrs, out: Fix) -> Array:
+    """Float interpolation of the integers, then one rounding (arithmetic specification, section 7.4)."""
+    (x,) = operands
+    between = _float_bilinear([x.values.astype(np.float32)], attrs)
+    return fixed.quantize(between * np.float32(2.0 ** -x.pos), out.pos, "half_up", out.bits)
+
+
+_ROW = [[[[1], [2], [5]]]]
+_NEAREST_CASES = (
+    Case(((_ROW, 0),), ResizeAttrs((2, 6)), 0,
+         [[[[1], [1], [2], [2], [5], [5]], [[1], [1], [2], [2], [5], [5]]]]),
+    Case(((_ROW, 1),), ResizeAttrs((1, 2)), 0, [[[[1], [1]]]]),
+)
+_BILINEAR_CASES = (
+    Case(((_ROW, 0),), ResizeAttrs((1, 6)), 0, [[[[1], [2], [2], [4], [5], [5]]]]),
+    Case(((_ROW, 0),), ResizeAttrs((1, 5), align_corners=True), 1, [[[[2], [3], [4], [7], [10]]]]),
+    Case(((_ROW, 0),), ResizeAttrs((1, 6), half_pixel=True), 2, [[[[4], [5], [7], [11], [17], [20]]]]),
+)
+
+OPS = (
+    OpDef("resize_nearest", infer_resize, _float_nearest, _fixed_nearest, ResizeAttrs, cases=_NEAREST_CASES),
+    OpDef("resize_bilinear", infer_resize, _float_bilinear, _fixed_bilinear, ResizeAttrs, cases=_BILINEAR_CASES),
+)

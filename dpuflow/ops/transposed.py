@@ -1,4 +1,4 @@
-"""Transposed convolution in float: the gradient of a convolution by its input."""
+"""Transposed convolution: the gradient of a convolution by its input (arithmetic specification, section 3)."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import numpy as np
 
 from dpuflow.errors import GraphError
 from dpuflow.ir.graph import Array, Shape
-from dpuflow.ops.base import OpDef, Padding
-from dpuflow.ops.conv import ConvAttrs, conv_sums
+from dpuflow.ops.base import Case, OpDef, Padding
+from dpuflow.ops.conv import ConvAttrs, check_bias, conv_sums, weighted_fixed, weighted_float
 
 
 @dataclass(frozen=True)
@@ -20,6 +20,7 @@ class TransposedAttrs:
     size: tuple[int, int]
     stride: tuple[int, int] = (1, 1)
     padding: Padding = Padding()
+    nonlinear: str = "none"
 
 
 def infer_transposed(shapes: Sequence[Shape], attrs: TransposedAttrs) -> Shape:
@@ -31,6 +32,7 @@ def infer_transposed(shapes: Sequence[Shape], attrs: TransposedAttrs) -> Shape:
         if new < 1 or (new + sum(pads) - k) // stride + 1 != old or new + sum(pads) < k:
             raise GraphError("the output size of a transposed convolution does not fit its input",
                              got=f"{new} from {old}", expected=f"(size + {sum(pads)} - {k}) // {stride} + 1 = {old}")
+    check_bias(shapes, kernel[2])
     return (x[0], *attrs.size, kernel[2])
 
 
@@ -51,8 +53,16 @@ def transposed_sums(x: Array, weights: Array, attrs: TransposedAttrs) -> Array:
     return conv_sums(spread, turned, ConvAttrs(padding=Padding(before[0], after[0], before[1], after[1])))
 
 
-def _float_transposed(operands: Sequence[Array], attrs: TransposedAttrs) -> Array:
-    return transposed_sums(operands[0], operands[1], attrs)
+# Stride 2 of a 2 x 2 map under a kernel that is not symmetric: every pixel paints the kernel as it is.
+_MAP = [[[[1], [2]], [[3], [-1]]]]
+_KERNEL = [[[[1]], [[10]]], [[[-2]], [[3]]]]
+_CASES = (
+    Case(((_MAP, 0), (_KERNEL, 0)), TransposedAttrs((4, 4), (2, 2)), 0,
+         [[[[1], [10], [2], [20]], [[-2], [3], [-4], [6]], [[3], [30], [-1], [-10]], [[-6], [9], [2], [-3]]]]),
+    Case(((_MAP, 0), (_KERNEL, 0)), TransposedAttrs((3, 3)), 0,
+         [[[[1], [12], [20]], [[1], [28], [-4]], [[-6], [11], [-3]]]]),
+    Case((([[[[3]]]], 1), ([[[[5]]]], 1), ([7], 3)), TransposedAttrs((1, 1), nonlinear="relu"), 1, [[[[9]]]]),
+)
 
-
-OPS = (OpDef("transposed_conv2d", infer_transposed, _float_transposed, attrs=TransposedAttrs, arity=(2, 2)),)
+OPS = (OpDef("transposed_conv2d", infer_transposed, weighted_float(transposed_sums), weighted_fixed(transposed_sums),
+             TransposedAttrs, (2, 3), _CASES),)

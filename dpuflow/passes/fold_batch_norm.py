@@ -28,7 +28,7 @@ def _compute_before(graph: Graph, node: Node) -> tuple[Node, Node | None] | None
     bias = first if first.op == "bias_add" else None
     compute = graph.by_name[bias.inputs[0]] if bias else first
     alone = only_reader(graph, compute.name) and only_reader(graph, first.name)
-    if compute.op not in COMPUTE or compute.op == "conv2d_transpose" or len(compute.inputs) != 2 or not alone:
+    if compute.op not in COMPUTE or compute.op == "transposed_conv2d" or len(compute.inputs) != 2 or not alone:
         return None
     constant = all(x.data is not None for x in (*graph.operands(node)[1:], graph.by_name[compute.inputs[1]]))
     return (compute, bias) if constant else None

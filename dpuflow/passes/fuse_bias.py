@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dpuflow.ir.graph import Graph, Node, rebuild
 
-COMPUTE = ("conv2d", "depthwise_conv2d", "dense", "conv2d_transpose")
+COMPUTE = ("conv2d", "depthwise_conv2d", "dense", "transposed_conv2d")
 
 
 def only_reader(graph: Graph, name: str) -> Node | None:
