@@ -77,7 +77,32 @@ def seed_graphs() -> list[bytes]:
         x = net.dense("fc", x, rng.normal(0, 0.1, ((324, 4, 8)[variant], 3)))
         net.unary("out", "Softmax", net.bias_add("fc", x, rng.normal(0, 1, 3)))
         made.append(serialize_graphdef(net.graph()))
-    return made
+    return [*made, serialize_graphdef(_maps(rng))]
+
+
+def _maps(rng: np.random.Generator) -> TFGraph:
+    """Dilated and transposed convolution, resizing, a leaky relu in two spellings."""
+    net = FrozenBuilder()
+    x = net.placeholder("x", (-1, 8, 8, 2))
+
+    def number(name: str, values: Any) -> str:
+        return net.add(const_node(name, np.array(values, np.int32)))
+
+    block, pads, crops = number("block", [2, 2]), number("pads", [[2, 2], [2, 2]]), number("crops", [[0, 0], [0, 0]])
+    x = net.add(new_node("s2b", "SpaceToBatchND", (x, block, pads), T=FLOAT, Tblock_shape=INT32, Tpaddings=INT32))
+    x = net.conv2d("c1", x, rng.normal(0, 1, (3, 3, 2, 4)), padding="VALID")
+    x = net.add(new_node("b2s", "BatchToSpaceND", (x, block, crops), T=FLOAT, Tblock_shape=INT32, Tcrops=INT32))
+    x = net.bias_add("c1", x, rng.normal(0, 1, 4))
+    alpha = net.add(const_node("alpha", np.float32(0.1)))
+    scaled = net.add(new_node("scaled", "Mul", (alpha, x), T=FLOAT))
+    x = net.add(new_node("leaky", "Maximum", (scaled, x), T=FLOAT))
+    weights = net.variable("up/kernel", rng.normal(0, 1, (3, 3, 2, 4)))
+    x = net.add(new_node("up", "Conv2DBackpropInput", (number("size", [1, 16, 16, 2]), weights, x), T=FLOAT,
+                         strides=[1, 2, 2, 1], padding=b"SAME", data_format=b"NHWC", dilations=[1, 1, 1, 1]))
+    x = net.add(new_node("fused", "LeakyRelu", (x,), T=FLOAT, alpha=0.1))
+    x = net.add(new_node("near", "ResizeNearestNeighbor", (x, number("to", [8, 8])), T=FLOAT, align_corners=False))
+    net.add(new_node("far", "ResizeBilinear", (x, number("again", [4, 6])), T=FLOAT, align_corners=True))
+    return net.graph()
 
 
 def _integer(rng: random.Random) -> int:

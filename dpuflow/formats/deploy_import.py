@@ -16,14 +16,17 @@ from dpuflow.errors import GraphError, UnsupportedOp
 from dpuflow.formats.checks import MALFORMED, checked_axis, checked_pairs, checked_position
 from dpuflow.formats.graphdef import TFGraph, TFNode
 from dpuflow.formats.tf_import import needed_nodes
+from dpuflow.formats.tf_maps import transposed_attrs
 from dpuflow.formats.tf_operators import conv_attrs, mean_attrs, pool_attrs, reshape_attrs
 from dpuflow.formats.tf_values import TShape
 from dpuflow.ir.graph import Array, Fix, Graph, Node, Shape, const
 from dpuflow.ir.verify import output_shape, verify
+from dpuflow.ops import get_op
 from dpuflow.ops.activation import LeakyAttrs
 from dpuflow.ops.conv import DenseAttrs
 from dpuflow.ops.elementwise import EltwiseAttrs
-from dpuflow.ops.movement import ConcatAttrs, PadAttrs
+from dpuflow.ops.movement import ConcatAttrs, PadAttrs, ReshapeAttrs
+from dpuflow.ops.resize import ResizeAttrs
 from dpuflow.passes import run_passes
 from dpuflow.passes.fuse_nonlinear import fuse_nonlinear
 
@@ -70,14 +73,29 @@ class _Importer:
         self.nodes[made.name] = made
         return made
 
+    def values(self, node: TFNode, key: str) -> Node:
+        """A weight or bias attribute as the float constant that it is, for operators that compute in float."""
+        made = const(f"{node.name}/{key}", node.tensor(key))
+        self.nodes[made.name] = made
+        return made
+
+    def add(self, made: Node) -> Node:
+        shapes = {name: self.nodes[name].shape for name in made.inputs}
+        self.nodes[made.name] = made.replace(shape=output_shape(made, shapes))
+        return self.nodes[made.name]
+
     def emit(self, node: TFNode, op: str, operands: Iterable[Node], attrs: Any = None) -> None:
+        """A node with its position; what cannot compute in fixed point does so in float and is quantized."""
         operands = tuple(operands)
         fix = _output_fix(node)
         made = Node(node.name, op, tuple(operand.name for operand in operands), fix=fix)
         if attrs is not None:
             made = made.replace(attrs=attrs)
-        shapes = {operand.name: operand.shape for operand in operands}
-        self.nodes[node.name] = made.replace(shape=output_shape(made, shapes))
+        if fix is None or (get_op(op).fixed is not None and all(operand.fix for operand in operands)):
+            self.add(made)
+            return
+        computed = self.add(made.replace(name=f"{node.name}/float", fix=None))
+        self.add(Node(node.name, "float2fix", (computed.name,), fix=fix))
 
 
 def _placeholder(importer: _Importer, node: TFNode) -> None:
@@ -104,9 +122,49 @@ def _simple(op: str, attrs: Callable[[TFNode, list[Node]], Any] = lambda node, o
     return convert
 
 
-def _squeeze(importer: _Importer, node: TFNode) -> None:
-    from dpuflow.ops.movement import ReshapeAttrs
+def _deconv(importer: _Importer, node: TFNode) -> None:
+    """A transposed convolution in float; its output size is the input's times the stride (SAME) or fills it."""
+    (x,) = importer.operands(node)
+    weights = importer.values(node, "weights")
+    sums = importer.add(Node(f"{node.name}/sums", "transposed_conv2d", (x.name, weights.name),
+                             attrs=transposed_attrs(node, x.shape, weights.shape)))
+    if "bias" in node.attrs:
+        bias = importer.values(node, "bias")
+        sums = importer.add(Node(f"{node.name}/biased", "bias_add", (sums.name, bias.name)))
+    readers = [importer.graph.node(name) for name in importer.graph.users[node.name]]
+    if len(readers) == 1 and readers[0].op in ("Relu", "Relu6", "LeakyReLU"):  # one rounding, behind it
+        node = node.with_attrs(drop=("opos",))
+    importer.emit(node, "identity", (sums,))
 
+
+def _scale(importer: _Importer, node: TFNode) -> None:
+    """A batch normalisation that was not folded: x * weights + bias, in float."""
+    (x,) = importer.operands(node)
+    product = Node(f"{node.name}/product", "mul", (x.name, importer.values(node, "weights").name),
+                   attrs=EltwiseAttrs())
+    importer.emit(node, "bias_add", (importer.add(product), importer.values(node, "bias")))
+
+
+def _resize(importer: _Importer, node: TFNode) -> None:
+    """By factors or to a size, nearest or bilinear."""
+    (x,) = importer.operands(node)
+    if "scale_h" in node.attrs:
+        size = (x.shape[1] * int(node.get("scale_h")), x.shape[2] * int(node.get("scale_w")))
+    else:
+        size = (int(node.get("size_h")), int(node.get("size_w")))
+    op = "resize_bilinear" if node.get("resize_type") == b"Bilinear" else "resize_nearest"
+    attrs = ResizeAttrs(size, bool(node.get("align_corners", False)), bool(node.get("half_pixel_centers", False)))
+    importer.emit(node, op, (x,), attrs)
+
+
+def _expand_dims(importer: _Importer, node: TFNode) -> None:
+    (x,) = importer.operands(node)
+    where = f"node '{node.name}' ({node.op})"
+    at = checked_axis(int(node.tensor("dim").reshape(-1)[0]), len(x.shape) + 1, where)
+    importer.emit(node, "reshape", (x,), ReshapeAttrs((*x.shape[1:at], 1, *x.shape[at:])))
+
+
+def _squeeze(importer: _Importer, node: TFNode) -> None:
     (x,) = importer.operands(node)
     axes = {int(axis) % len(x.shape) for axis in node.get("squeeze_dims", ())}
     axes = axes or {axis for axis in range(1, len(x.shape)) if x.shape[axis] == 1}
@@ -146,6 +204,10 @@ CONVERTERS: Mapping[str, Converter] = {
     "Reshape": _simple("reshape", lambda node, operands: reshape_attrs(
         node, node.tensor("shape"), operands[0].shape)),
     "Squeeze": _squeeze,
+    "ExpandDims": _expand_dims,
+    "Deconv2d": _deconv,
+    "Scale": _scale,
+    "DeephiResize": _resize,
     "Softmax": _simple("softmax"),
 }
 

@@ -8,6 +8,7 @@ from dpuflow.errors import GraphError, UnsupportedOp
 from dpuflow.formats.checks import checked_padding
 from dpuflow.formats.graphdef import TFNode
 from dpuflow.formats.tf_context import Importer
+from dpuflow.ir.graph import Shape
 from dpuflow.ops.base import Padding, same_padding
 from dpuflow.ops.conv import ConvAttrs
 from dpuflow.ops.movement import ReshapeAttrs
@@ -27,20 +28,34 @@ def _sizes(importer: Importer, node: TFNode, index: int, count: int, what: str) 
     return tuple(int(value) for value in values)
 
 
-def transposed_conv(importer: Importer, node: TFNode) -> None:
-    """Conv2DBackpropInput(shape, weights, x); the shape may be computed from the input's."""
-    shape = _sizes(importer, node, 0, 4, "output shape")
-    weights, x = importer.made(node.operands[1]), importer.made(node.operands[2])
+def transposed_attrs(node: TFNode, x: Shape, weights: Shape, size: tuple[int, int] | None = None) -> TransposedAttrs:
+    """Stride, padding and size of a transposed convolution; without a size the natural one.
+
+    Natural is the input's size times the stride under SAME, and what the kernel just fills under VALID.
+    """
     strides = node.get("strides", (1, 1, 1, 1))
     if node.get("data_format", b"NHWC") != b"NHWC" or tuple(node.get("dilations", (1, 1, 1, 1))) != (1, 1, 1, 1):
         raise UnsupportedOp("an unsupported form of transposed convolution", where=_where(node),
                             expected="NHWC without dilation")
-    if len(strides) != 4 or min(strides) < 1 or len(weights.shape) != 4:
-        raise GraphError("unsupported strides or weights", where=_where(node), got=f"{strides}, {weights.shape}")
-    stride, kernel, size = (strides[1], strides[2]), (weights.shape[0], weights.shape[1]), (shape[1], shape[2])
+    if len(strides) != 4 or min(strides) < 1 or len(weights) != 4 or len(x) != 4:
+        raise GraphError("unsupported strides, weights or input", where=_where(node),
+                         got=f"{strides}, {weights}, {x}")
+    stride, kernel = (int(strides[1]), int(strides[2])), (weights[0], weights[1])
     same = node.get("padding", b"VALID") == b"SAME"
+    if size is None:
+        rows, columns = ((old - 1) * step + (step if same else k)
+                         for old, step, k in zip(x[1:3], stride, kernel, strict=True))
+        size = rows, columns
     padding = checked_padding(same_padding(size, kernel, stride), _where(node)) if same else Padding()
-    importer.emit(node, "transposed_conv2d", (x, weights), TransposedAttrs(size, stride, padding))
+    return TransposedAttrs(size, stride, padding)
+
+
+def transposed_conv(importer: Importer, node: TFNode) -> None:
+    """Conv2DBackpropInput(shape, weights, x); the shape may be computed from the input's."""
+    shape = _sizes(importer, node, 0, 4, "output shape")
+    weights, x = importer.made(node.operands[1]), importer.made(node.operands[2])
+    importer.emit(node, "transposed_conv2d", (x, weights),
+                  transposed_attrs(node, x.shape, weights.shape, (shape[1], shape[2])))
 
 
 def space_to_batch(importer: Importer, node: TFNode) -> None:
