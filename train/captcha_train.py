@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from captcha_config import CaptchaConfig, load_captcha_config
 from captcha_networks import NETWORKS, STEPS, layer_table
 from train_config import parse_setting
@@ -18,11 +19,13 @@ import dpuedge.fixed
 import dpuedge.gray
 import dpuedge.image
 import dpuflow.data
+from dpuedge.image import to_input
 from dpuflow.artifact import current_stage, file_digest, json_digest, write_stage
 from dpuflow.errors import ConfigError
 
 if TYPE_CHECKING:
     from captcha_augment import Source
+    from captcha_data import TextSet
     from captcha_trainer import Progress, Trainer, Validation
 
 SCHEMA = 1  # of the stage's files: raise it when what is written changes
@@ -89,7 +92,7 @@ def _train(config: CaptchaConfig, options: argparse.Namespace, splits: Any, out:
     from captcha_augment import Source
     from captcha_data import SPEC
     from captcha_outputs import write_text_outputs
-    from captcha_trainer import Progress, Trainer, Validation
+    from captcha_trainer import Progress, Trainer
 
     source = Source(splits.train.gray, splits.train.symbols, SPEC, config, STEPS)
     trainer = Trainer(config, config.epochs * source.per_epoch)
@@ -99,7 +102,7 @@ def _train(config: CaptchaConfig, options: argparse.Namespace, splits: Any, out:
     if options.resume and checkpoint.exists():
         progress = replace(trainer.restore(checkpoint, resumed), stopped_by="")
         print(f"train: going on from step {progress.step} of {trainer.steps}", flush=True)
-    validation = Validation(splits.validation.x, splits.validation.symbols)
+    validation = _validation(splits.validation, config)
     _loop(trainer, source, validation, progress, options, checkpoint, resumed, out)
     trainer.put(trainer.best)
     with write_stage(out, "train", key) as stage:
@@ -107,6 +110,18 @@ def _train(config: CaptchaConfig, options: argparse.Namespace, splits: Any, out:
     if progress.stopped_by != "time limit":
         checkpoint.unlink(missing_ok=True)
     _say_result(stage.info["accuracy"]["test"], progress, out)
+
+
+def _validation(part: TextSet, config: CaptchaConfig) -> Validation:
+    """The validation pictures and the same random views of them at every look."""
+    from captcha_augment import views
+    from captcha_data import SPEC
+    from captcha_trainer import Validation
+
+    rng = np.random.default_rng([config.split_seed, 3])
+    gray = np.concatenate([part.gray, *(views(part.gray, rng, config)[0] for _ in range(config.validation_views))])
+    symbols = np.tile(part.symbols, (config.validation_views + 1, 1))
+    return Validation(np.ascontiguousarray(to_input(gray, SPEC)), symbols, len(part.gray))
 
 
 def _loop(trainer: Trainer, source: Source, validation: Validation, progress: Progress, options: argparse.Namespace,

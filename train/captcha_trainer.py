@@ -42,10 +42,15 @@ class Progress:
 
 @dataclass(frozen=True)
 class Validation:
-    """The pictures that choose the best weights: inputs (N, 200, 50, 1) and symbols (N, L)."""
+    """The pictures that choose the best weights: inputs (N, 200, 50, 1) and symbols (N, L).
+
+    The first ``plain`` are the pictures themselves, on which words are counted; views of them follow,
+    because the loss of a few pictures that are all read rightly says little.
+    """
 
     x: Any
     symbols: Any
+    plain: int
 
 
 def ctc_loss(scores: Any, symbols: Any) -> Any:
@@ -122,8 +127,9 @@ class Trainer:
         with_averages = [np.asarray(average) for average in self.averages]
         scores = self.with_weights(with_averages, lambda: self.predict(validation.x))
         loss = float(ctc_loss(tf.constant(scores), tf.constant(validation.symbols)))
-        words = ctc.greedy(scores, self.config.alphabet.blank)
-        right = [word == tuple(truth) for word, truth in zip(words, validation.symbols.tolist(), strict=True)]
+        words = ctc.greedy(scores[:validation.plain], self.config.alphabet.blank)
+        truth = validation.symbols[:validation.plain].tolist()
+        right = [word == tuple(true) for word, true in zip(words, truth, strict=True)]
         progress.curve.append({
             "step": progress.step, "epoch": round(progress.step / source.per_epoch, 3),
             "loss": progress.loss_sum / steps, "validation_loss": loss,

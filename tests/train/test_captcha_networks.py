@@ -167,7 +167,7 @@ def few_fonts(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def command(out: Path, *more: str) -> list[str]:
     settings = ("drawn=24", "network=twin_small", "look_epochs=1", "checkpoint_steps=2", "frame_epochs=1",
-                "validation_share=0.2")
+                "validation_share=0.2", "validation_views=1")
     return ["--model", "captcha_conv", "--out", str(out), "--data", "drawn", "--batch", "8", "--epochs", "2",
             *(word for setting in settings for word in ("--set", setting)), *more]
 
