@@ -70,7 +70,8 @@ def load_captcha_config(model: str, overrides: Mapping[str, Any]) -> CaptchaConf
 
 def _limits(config: CaptchaConfig) -> Sequence[tuple[str, bool, str]]:
     counts = ("drawn", "length", "epochs", "batch", "look_epochs", "patience", "checkpoint_steps")
-    spreads = ("weight_decay", "rotation_degrees", "shear", "shift_x", "shift_y", "contrast", "noise", "validation_views")
+    spreads = ("weight_decay", "rotation_degrees", "shear", "shift_x", "shift_y", "contrast", "noise",
+               "validation_views")
     return (
         ("network", config.network in NETWORKS, " or ".join(NETWORKS)),
         ("data", config.data in ("auto", "captcha", "drawn"), "auto, captcha or drawn"),
