@@ -115,10 +115,11 @@ def emulate(options: argparse.Namespace, folder: Path) -> None:
 
 def report(options: argparse.Namespace, folder: Path) -> None:
     """One page from everything."""
-    from dpuflow.report import write_report
+    from dpuflow.report import shown_beside, write_report
 
     key = {"inputs": stage_digests([folder / name for name in ("train", "quantize", "compile", "emulate")]),
-           "code": code_digest()}
+           "beside": {other.name: stage_digests([other / "compile", other / "emulate"])
+                      for other in shown_beside(folder)}, "code": code_digest()}
     if run_stage("report", folder / "report", key, lambda writer: write_report(folder, writer.path("report.html"))):
         print(f"report: wrote {folder / 'report' / 'report.html'}")
 

@@ -172,3 +172,42 @@ def layer_times(layers: Sequence[Mapping[str, Any]]) -> str:
     plain_rows(axes)
     legend_above(axes, len(known))
     return drawing.svg("Predicted milliseconds per layer and what bounds each; the figures are in the table")
+
+
+def place_accuracy(places: Sequence[Any]) -> str:
+    """How often the symbol at each place of a word was read, with 95 % intervals."""
+    drawing = Drawing("places", 5.2, 2.6)
+    axes, at = drawing.axes[0], np.arange(len(places))
+    shares = np.array([100 * place.share for place in places])
+    ends = np.array([[100 * (p.share - p.low) for p in places], [100 * (p.high - p.share) for p in places]])
+    axes.errorbar(at, shares, yerr=ends, fmt="o", color=SERIES[0], capsize=4)
+    axes.set_xticks(at, [str(place + 1) for place in at])
+    axes.set(xlabel="place in the word", ylabel="read rightly [%]", xlim=(-0.6, len(places) - 0.4))
+    return drawing.svg("Share of symbols read rightly at each place of the word; the figures are in the text")
+
+
+def confidences(values: Array, right: Sequence[bool]) -> str:
+    """The confidence of words read rightly and wrongly."""
+    drawing = Drawing("confidences", 5.2, 2.6)
+    axes, bins, hit = drawing.axes[0], np.linspace(0.0, 1.0, 26), np.array(right, bool)
+    for chosen, colour, label in ((hit, SERIES[0], "right"), (~hit, SERIES[3], "wrong")):
+        axes.hist(np.asarray(values)[chosen], bins=bins, color=colour, alpha=0.7,
+                  label=f"{label}, {int(chosen.sum())}")
+    axes.set(xlabel="probability of the word", ylabel="words", xlim=(0, 1), yscale="symlog")
+    legend_above(axes, 2)
+    return drawing.svg("Histogram of the words' probabilities, those read rightly and those read wrongly")
+
+
+def time_split(parts: Sequence[tuple[str, float]]) -> str:
+    """Predicted milliseconds of each part of the work on the board."""
+    drawing = Drawing("split", 9.0, 0.9 + 0.3 * len(parts))
+    axes, places = drawing.axes[0], np.arange(len(parts))
+    axes.barh(places, [ms for _, ms in parts], height=0.66,
+              color=[SERIES[0] if name.startswith("DPU") else SERIES[1] for name, _ in parts])
+    for place, (_, ms) in zip(places, parts, strict=True):
+        axes.annotate(f"{ms:.3g} ms", (ms, place), va="center", fontsize=8, xytext=(4, 0), textcoords="offset points")
+    axes.set_yticks(places, [name for name, _ in parts], fontsize=8)
+    axes.set(xlabel="predicted ms on the board", ylim=(len(parts) - 0.4, -0.6))
+    axes.margins(x=0.14)
+    plain_rows(axes)
+    return drawing.svg("Predicted milliseconds of the DPU and of the processor's parts; the figures are in the table")

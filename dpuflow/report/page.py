@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from dpuedge import scores
-from dpuflow.artifact import atomic_path
-from dpuflow.errors import ConfigError
+from dpuflow.artifact import atomic_path, load_stage
+from dpuflow.errors import ArtifactError, ConfigError
 from dpuflow.report import figures, measures
-from dpuflow.report.evidence import Evidence, read_evidence
+from dpuflow.report.evidence import Artefacts, Evidence, again, read_evidence
 from dpuflow.report.pictures import contact_sheet, png_uri
 from dpuflow.report.provenance import provenance
 
@@ -38,13 +38,19 @@ def write_report(build: Path, out: Path) -> None:
     ArtifactError when a stage is missing, damaged or does not fit the others (it names the make
     target); ConfigError without the libraries of the ``report`` extra.
     """
-    html = render(read_evidence(Path(build)))
+    build = Path(build)
+    html = PAGES[task_name(build)](build)
     with atomic_path(Path(out)) as temporary:
         temporary.write_text(html, encoding="utf-8")
 
 
 def render(evidence: Evidence) -> str:
-    """The page as text; the same evidence gives the same bytes."""
+    """The page of a classifying network as text; the same evidence gives the same bytes."""
+    return fill("report.html", content(evidence))
+
+
+def fill(template: str, values: Mapping[str, Any]) -> str:
+    """A template of this folder with the shared style and script; ConfigError without jinja2."""
     try:
         import jinja2
     except ImportError as error:
@@ -53,8 +59,39 @@ def render(evidence: Evidence) -> str:
                                      lstrip_blocks=True, loader=jinja2.FileSystemLoader(HERE))
     environment.filters.update(pct=percent, num=number, kind=kind, signed=signed, count=count)
     parts = {name: (HERE / name).read_text(encoding="utf-8") for name in ("style.css", "table.js")}
-    return environment.get_template("report.html").render(
-        style=parts["style.css"], script=parts["table.js"], **content(evidence))
+    return environment.get_template(template).render(style=parts["style.css"], script=parts["table.js"], **values)
+
+
+def _text_page(build: Path) -> str:
+    from dpuflow.report.text_page import render_text
+
+    return render_text(build)
+
+
+def shown_beside(build: Path) -> list[Path]:
+    """The other networks' folders whose figures the page of the network below ``build`` shows too."""
+    if task_name(build) != "ctc":
+        return []
+    from dpuflow.report.text_evidence import comparable_folders
+
+    return comparable_folders(build)
+
+
+# By the task that the train stage records.
+PAGES: Mapping[str, Callable[[Path], str]] = {
+    "classification": lambda build: render(read_evidence(build)),
+    "ctc": _text_page,
+}
+
+
+def task_name(build: Path) -> str:
+    """The task of the network below ``build``; ArtifactError for one that has no page."""
+    train = load_stage(build / "train")
+    name = str(train.info.get("task", "classification"))
+    if name not in PAGES:
+        raise ArtifactError("no page for this task", where=train.folder, got=name, expected=" or ".join(PAGES),
+                            remedy=again(train))
+    return name
 
 
 def content(evidence: Evidence) -> dict[str, Any]:
@@ -110,7 +147,7 @@ def reality_part(evidence: Evidence, logits: Any) -> dict[str, Any]:
     }
 
 
-def training_facts(evidence: Evidence) -> list[tuple[str, str]]:
+def training_facts(evidence: Artefacts) -> list[tuple[str, str]]:
     """What the training stage says about itself beside its curves, as (name, text)."""
     return [(key.replace("_", " "), fact_text(value)) for key, value in evidence.training.items()
             if key != "accuracy" and not isinstance(value, list) and value not in ("", None)]
@@ -126,12 +163,12 @@ def training_part(evidence: Evidence) -> dict[str, Any]:
     }
 
 
-def quantization_part(evidence: Evidence) -> dict[str, Any]:
+def quantization_part(evidence: Artefacts) -> dict[str, Any]:
     """Range, position and error per tensor."""
     return {"layers": evidence.layers, "layers_svg": figures.layer_ranges(evidence.layers) if evidence.layers else None}
 
 
-def time_part(evidence: Evidence) -> dict[str, Any]:
+def time_part(evidence: Artefacts) -> dict[str, Any]:
     """Predicted time per layer and what bounds it."""
     layers = evidence.estimate["layers"]
     shares: dict[str, float] = {}

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from dpuflow.artifact import Stage
-from dpuflow.report.evidence import Evidence
+from dpuflow.report.evidence import Artefacts
 
 LONGEST = 120  # characters of one setting
 
@@ -22,7 +22,7 @@ class StageFacts:
     settings: tuple[tuple[str, str], ...]
 
 
-def provenance(evidence: Evidence) -> list[StageFacts]:
+def provenance(evidence: Artefacts) -> list[StageFacts]:
     """The stages in their order."""
     return [_facts(name, stage) for name, stage in evidence.stages.items()]
 
