@@ -68,4 +68,12 @@ def freeze_file(path: Path) -> TFGraph:
     definition = frozen.graph.as_graph_def()
     definition.ClearField("library")
     del owner
-    return parse_graphdef(definition.SerializeToString(), path)
+    return without_closing_identities(parse_graphdef(definition.SerializeToString(), path))
+
+
+def without_closing_identities(graph: TFGraph) -> TFGraph:
+    """The network without the Identity that only names an output of the traced function."""
+    while closing := {node.name for node in graph.sinks
+                      if node.op == "Identity" and graph.node(node.operands[0]).op not in ("Placeholder", "Const")}:
+        graph = graph.replace(node for node in graph.nodes if node.name not in closing)
+    return graph
