@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from dpuflow.compiler.compiled import Compiled
 from dpuflow.engines import open_engine
 from dpuflow.errors import GraphError, QuantizeError
-from dpuflow.ir.graph import Array
+from dpuflow.ir.graph import Array, Shape
 from dpuflow.model import Model, load, model_from_tf
 from dpuflow.ops.custom import CustomFunction
 from dpuflow.quant.config import QuantizeConfig
-from dpuflow.quant.quantizer import Quantized, quantize_graph
+from dpuflow.quant.quantizer import Quantized
 
-Calibration = Array | Mapping[str, Array] | Iterable[Mapping[str, Array]] | Callable[[int], Mapping[str, Any]]
+if TYPE_CHECKING:
+    from dpuflow.calibration import CalibrationSet
+    from dpuflow.calibration.accuracy import Runner
+
+Calibration = (Array | Mapping[str, Array] | Iterable[Mapping[str, Array]] | Callable[[int], Mapping[str, Any]]
+               | Path | str)
 
 
 @dataclass(frozen=True)
@@ -36,28 +41,46 @@ class QuantizedModel:
         write_graphdef(self.result.deploy, Path(folder) / "deploy_model.pb")
 
 
-def _batches(calibration: Calibration, inputs: Sequence[str], batch: int, iterations: int) -> Iterator[Any]:
-    if callable(calibration):
-        return (calibration(index) for index in range(iterations))
+def _batches(calibration: Calibration, shapes: Mapping[str, Shape], batch: int, iterations: int) -> CalibrationSet:
+    """The batches as a set that can be run through again."""
+    from dpuflow.calibration import CalibrationSet, Reading, open_calibration
+
+    if isinstance(calibration, (str, Path)):
+        return open_calibration(calibration, shapes, Reading(batch, iterations))
     if isinstance(calibration, np.ndarray):
-        calibration = {inputs[0]: calibration}
+        calibration = {next(iter(shapes)): calibration}
     if isinstance(calibration, Mapping):
         arrays = calibration
         count = min((len(array) for array in arrays.values()), default=0)
-        return ({name: array[at:at + batch] for name, array in arrays.items()} for at in range(0, count, batch))
-    return iter(calibration)
+        return CalibrationSet("arrays", lambda: (
+            {name: array[at:at + batch] for name, array in arrays.items()} for at in range(0, count, batch)), count)
+    if callable(calibration):
+        function = calibration
+        return CalibrationSet("input_fn", lambda: (function(index) for index in range(iterations)))
+    iterable = calibration
+    return CalibrationSet("batches", lambda: iter(iterable))
 
 
 def quantize(model: Model | Path | str, calibration: Calibration, *, input_nodes: Sequence[str] | None = None,
              output_nodes: Sequence[str] | None = None, batch: int = 128, calib_iter: int = 10,
+             recipe: str = "vendor", evaluate: Callable[[Runner], float] | None = None,
+             max_drop: float | None = None, folder: Path | str = ".", positions: Mapping[str, int] | None = None,
              **options: Any) -> QuantizedModel:
-    """Quantize a frozen float network by the vendor's rule.
+    """Quantize a frozen float network, by the vendor's rule unless another recipe is named.
 
     ``calibration``: images (N, H, W, C) float32 as the network takes them, a dict of such arrays,
-    an iterable of batches, or an ``input_fn(iter)``. Inputs and outputs default to the graph's
-    own. Further options are those of ``QuantizeConfig``. Raises QuantizeError for data that cannot
-    calibrate, GraphError or UnsupportedOp naming the node.
+    an iterable of batches (a list for recipes that read it more than once), an ``input_fn(iter)``,
+    or the path of a folder or array file as for the command. Inputs and outputs default to the
+    graph's own. ``evaluate(run)`` gives an accuracy 0..1 for recipes that search, ``max_drop`` their
+    limit in percentage points, ``folder`` the place of their state. ``positions`` fixes tensors by
+    name. Further options are those of ``QuantizeConfig``. Raises QuantizeError for data that cannot
+    calibrate, ConfigError for an unknown recipe, GraphError or UnsupportedOp naming the node.
     """
+    from dpuflow.calibration.accuracy import float_runner, quantized_runner
+    from dpuflow.quant.job import QuantizeJob
+    from dpuflow.quant.positions import apply_positions
+    from dpuflow.quant.recipes import find_recipe
+
     model = model if isinstance(model, Model) else load(model)
     if model.tf is None or model.quantized:
         raise QuantizeError("not a float network", where=model.source, got=model.kind, expected="a frozen float graph")
@@ -65,7 +88,12 @@ def quantize(model: Model | Path | str, calibration: Calibration, *, input_nodes
     outputs = tuple(output_nodes or model.graph.outputs)
     shapes = tuple(model.graph.node(name).shape for name in inputs)
     config = QuantizeConfig(inputs, outputs, shapes, calib_iter=calib_iter, **options)
-    result = quantize_graph(model.tf, config, _batches(calibration, inputs, batch, calib_iter))
+    measured = None if evaluate is None else (lambda result: evaluate(quantized_runner(result, config)))
+    job = QuantizeJob(model.tf, config, _batches(calibration, config.shapes, batch, calib_iter), measured, max_drop,
+                      Path(folder), float_accuracy=evaluate(float_runner(model.tf, config)) if evaluate else None)
+    result = find_recipe(recipe)[0](job)
+    if positions:
+        result = apply_positions(result, positions, config, "positions")
     return QuantizedModel(result, model_from_tf(result.evaluation, model.graph.name, config.shapes))
 
 

@@ -45,8 +45,8 @@ class Outcome:
         runnable = self.widths.weights == self.widths.activations == 8 and all(b == 8 for _, b in self.widths.layers)
         return {"widths": self.widths.text, "weights": self.widths.weights, "activations": self.widths.activations,
                 "layers": dict(self.widths.layers), "accuracy": self.accuracy, **self.closeness.as_json(),
-                "runnable_on_dpu": runnable, "note": "simulated"
-                if runnable else "simulated; not runnable on the DPU, which computes with 8 bits"}
+                "runnable_on_dpu": runnable, "note": "simulated, vendor's rule"
+                if runnable else "simulated, vendor's rule; not runnable on the DPU, which computes with 8 bits"}
 
 
 def parse_widths(text: str) -> Widths:

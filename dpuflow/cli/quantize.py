@@ -15,6 +15,7 @@ from dpuflow import __version__
 from dpuflow.analysis.layers import find_layers
 from dpuflow.analysis.record import FORMAT, NOTE, VERSION, accuracy_json, analyse, analysis_json, finding_list
 from dpuflow.analysis.shifts import illegal_shifts
+from dpuflow.analysis.simulation import ALL, Simulation
 from dpuflow.analysis.text import quantization_text
 from dpuflow.analysis.what_if import Widths, all_what_ifs, parse_widths
 from dpuflow.artifact import atomic_path
@@ -154,13 +155,13 @@ def _task(options: argparse.Namespace) -> _Task:
     """Everything that can be wrong with the options is found here, before anything is computed."""
     widths = tuple(parse_widths(text) for text in options.what_if)
     graph = read_network(options.graph)
-    given = is_quantized(graph)
+    is_quantized(graph)  # refuses a deploy graph before its nodes confuse anybody
     config = _config(options, graph)
     context = read_context(Path(options.graph), options.manifest)
     measure = load_measure(options.evaluate, config, options.batch, context.fake_class) if options.evaluate else None
     if options.max_drop is not None and measure is None:
         raise ConfigError("a limit for the loss needs a measure", where="--max-drop", remedy="give --evaluate")
-    if options.calibration is None or given:
+    if options.calibration is None:
         return _Task(options, graph, config, context, None, (), measure, widths)
     data = _calibration(options, config, context)
     return _Task(options, graph, config, context, data, _lint(options, graph, config, context, data), measure, widths)
@@ -181,9 +182,12 @@ def _lint(options: argparse.Namespace, graph: TFGraph, config: QuantizeConfig, c
 def _quantized(task: _Task) -> tuple[Quantized, str, float | None]:
     """The result, the recipe that made it, and the float network's accuracy."""
     options, config = task.options, task.config
-    if is_quantized(task.graph):
-        return import_quantized(task.graph, config), "the file's own positions", None
     table = read_positions(options.positions) if options.positions else {}
+    if is_quantized(task.graph):
+        given = import_quantized(task.graph, config)
+        accuracy = task.measure(Simulation(given.evaluation, config).runner(ALL)) if task.measure else None
+        changed = apply_positions(given, table, config, options.positions) if table else given
+        return changed, "the file's own positions", accuracy
     if task.data is None:
         return quantize_by_table(task.graph, config, table, options.positions), "the table's positions", None
     recipe, name = find_recipe(options.recipe)

@@ -92,8 +92,9 @@ def convert_onnx(graph: OnnxGraph) -> TFGraph:
     for name, data in graph.initializers.items():
         conversion.values[name] = Value(name, data.shape, data=data)
     placeholders = _inputs(conversion)
-    for node in graph.nodes:
-        _convert(conversion, node)
+    with np.errstate(all="ignore"):  # constants may divide by zero; the network's own values are not computed here
+        for node in graph.nodes:
+            _convert(conversion, node)
     _outputs(conversion)
     return _needed(TFGraph((*placeholders, *conversion.nodes), graph.source), conversion)
 
@@ -155,8 +156,7 @@ def _is_static(conversion: Conversion, node: OnnxNode) -> bool:
         return False
     known = [value for value in values if value is not None]
     check_size(known)
-    with np.errstate(all="ignore"):
-        result = np.asarray(STATIC[node.op](node, [None if o is None else o.data for o in operands]))  # type: ignore[misc]
+    result = np.asarray(STATIC[node.op](node, [None if o is None else o.data for o in operands]))  # type: ignore[misc]
     first = operands[0]
     keeps = node.op in ("Identity", "Transpose", "Reshape", "Unsqueeze", "Squeeze") and first is not None
     conversion.finish(node, Value(first.node if keeps and first else node.outputs[0], result.shape, data=result,

@@ -177,3 +177,27 @@ def test_an_interrupted_run_leaves_nothing_half_written(work, monkeypatch):
     monkeypatch.setattr(command, "serialize_graphdef", interrupt)
     assert quantize("float.pb", "--calibration", "data.npz", "-o", "out") == 130
     assert [name for name in files(work) if name not in before] == []
+
+
+def test_a_quantized_graph_is_analysed_with_its_own_positions(work, capsys):
+    assert quantize("float.pb", "--calibration", "data.npz", "--recipe", "vendor", "-o", "out", "--json", "a.json") == 0
+    assert quantize("out/quantize_eval_model.pb", "--calibration", "data.npz", "--evaluate", "data.npz", "-o", "again",
+                    "--json", "b.json") == 0
+    first, second = (json.loads((work / name).read_text()) for name in ("a.json", "b.json"))
+    assert second["recipe"] == "the file's own positions"
+    assert second["positions"] == first["positions"]
+    assert second["closeness"] == first["closeness"]
+    assert (work / "again/deploy_model.pb").read_bytes() == (work / "out/deploy_model.pb").read_bytes()
+
+
+def test_the_library_gives_the_commands_result(work):
+    import dpuflow
+
+    assert quantize("float.pb", "--calibration", "data.npz", "--recipe", "vendor", "-o", "out") == 0
+    for source in ("data.npz", images(), {"x": images()}, [{"x": images()[:128]}, {"x": images()[128:]}]):
+        made = dpuflow.quantize("float.pb", source)
+        assert serialize_graphdef(made.result.deploy) == (work / "out/deploy_model.pb").read_bytes()
+    name = "net/conv1/kernel"
+    before = made.result.positions[f"{name}/wquant"]
+    fixed = dpuflow.quantize("float.pb", "data.npz", positions={name: before - 2})
+    assert fixed.result.positions == {**made.result.positions, f"{name}/wquant": before - 2}
