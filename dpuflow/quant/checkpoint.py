@@ -15,6 +15,7 @@ from dpuflow.formats.protobuf import parse
 from dpuflow.formats.tf_constants import FOLDABLE, fold
 from dpuflow.ir.graph import Array
 from dpuflow.quant.config import QuantizeConfig
+from dpuflow.quant.deploy import deployed_outputs
 from dpuflow.quant.prepare.fold_constants import import_order
 from dpuflow.quant.strip import between
 
@@ -62,7 +63,7 @@ def constant_parameters(graph: TFGraph, config: QuantizeConfig) -> TFGraph:
     Only the part between the network's inputs and outputs is kept: optimizers and savers of a
     training graph go.
     """
-    inside = between(graph, config.input_nodes, config.output_nodes)
+    inside = between(graph, config.input_nodes, deployed_outputs(graph, config))
     main = graph.replace(node for node in graph.nodes if node.name in inside)
     if not any(node.op == "FixNeuron" for node in main.nodes):
         raise GraphError("the graph holds no FixNeuron", where=graph.source,
