@@ -30,7 +30,7 @@ def write_text_outputs(stage: StageWriter, trainer: Trainer, splits: TextSplits,
     stage.path("layers.txt").write_text(layer_table(NETWORKS[config.network]), encoding="utf-8")
     training = {
         "curve": progress.curve, "accuracy": results, "seed": config.seed, "steps": progress.step,
-        "best_step": progress.best_step, "best_validation_loss": progress.best_loss,
+        "best_step": progress.best_step, "best_validation_errors": progress.best_errors,
         "training_images": len(splits.train.gray), "seconds": round(progress.seconds, 1),
         "stopped_by": progress.stopped_by, "parameters": int(trainer.model.count_params()),
     }

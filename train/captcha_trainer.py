@@ -33,7 +33,7 @@ class Progress:
     step: int = 0
     seconds: float = 0.0
     loss_sum: float = 0.0
-    best_loss: float = float("inf")
+    best_errors: int = -1  # none looked at yet
     best_step: int = 0
     looks_since_best: int = 0
     stopped_by: str = ""
@@ -44,8 +44,9 @@ class Progress:
 class Validation:
     """The pictures that choose the best weights: inputs (N, 200, 50, 1) and symbols (N, L).
 
-    The first ``plain`` are the pictures themselves, on which words are counted; views of them follow,
-    because the loss of a few pictures that are all read rightly says little.
+    The first ``plain`` are the pictures themselves; views of them follow, because so few pictures, all
+    read rightly, would say little. Words read wrongly are counted, not the loss: one picture that nobody
+    can read would rule it. Among equals the last wins: the learning rate falls all the time.
     """
 
     x: Any
@@ -127,17 +128,18 @@ class Trainer:
         with_averages = [np.asarray(average) for average in self.averages]
         scores = self.with_weights(with_averages, lambda: self.predict(validation.x))
         loss = float(ctc_loss(tf.constant(scores), tf.constant(validation.symbols)))
-        words = ctc.greedy(scores[:validation.plain], self.config.alphabet.blank)
-        truth = validation.symbols[:validation.plain].tolist()
-        right = [word == tuple(true) for word, true in zip(words, truth, strict=True)]
+        words = ctc.greedy(scores, self.config.alphabet.blank)
+        right = [word == tuple(true) for word, true in zip(words, validation.symbols.tolist(), strict=True)]
+        errors = right.count(False)
         progress.curve.append({
             "step": progress.step, "epoch": round(progress.step / source.per_epoch, 3),
             "loss": progress.loss_sum / steps, "validation_loss": loss,
-            "validation_word_accuracy": float(np.mean(right)), "seconds": round(progress.seconds, 3)})
+            "validation_word_accuracy": float(np.mean(right[:validation.plain])),
+            "validation_views_accuracy": float(np.mean(right)), "seconds": round(progress.seconds, 3)})
         progress.loss_sum = 0.0
         progress.looks_since_best += 1
-        if loss < progress.best_loss:
-            progress.best_loss, progress.best_step, progress.looks_since_best = loss, progress.step, 0
+        if progress.best_errors < 0 or errors <= progress.best_errors:
+            progress.best_errors, progress.best_step, progress.looks_since_best = errors, progress.step, 0
             self.best = with_averages
 
     def with_weights(self, weights: list[Any], work: Any) -> Any:
