@@ -85,6 +85,8 @@ class Inspection:
 
 def node_macs(graph: Graph, node: Node) -> int:
     """Products that a layer computes."""
+    if node.op == "lstm":
+        return node.shape[1] * sum(int(np.prod(one.shape)) for one in graph.operands(node)[1:3])
     if node.op not in _WEIGHTED:
         return 0
     kernel, x = graph.by_name[node.inputs[1]].shape, graph.by_name[node.inputs[0]].shape

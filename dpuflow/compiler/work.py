@@ -66,10 +66,13 @@ _WORK: Mapping[str, Callable[[Graph, Node], LayerWork | str]] = {
 }
 
 
+_FLOAT_LAYERS = ("lstm",)
+
+
 def node_work(graph: Graph, node: Node) -> LayerWork | str:
     """What an engine would do for a node, or in words why none can."""
     if node.fix is None:
-        return "it computes in float"
+        return f"the DPU has no {node.op}" if node.op in _FLOAT_LAYERS else "it computes in float"
     if node.fix.bits != 8:
         return f"it is {node.fix.bits} bits wide: the DPU is 8-bit only"
     for operand in graph.operands(node):

@@ -134,7 +134,8 @@ def _hard_sigmoid_attrs(node: Node, graph: Graph) -> dict[str, XValue]:
 
 
 def _lstm_attrs(node: Node, graph: Graph) -> dict[str, XValue]:
-    return {"reverse": XValue("bool", node.attrs.reverse)}
+    # A type that XIR does not define must state what it yields.
+    return {"reverse": XValue("bool", node.attrs.reverse), "shape": i32v(node.shape), "data_type": text("FLOAT32")}
 
 
 def _no_attrs(node: Node, graph: Graph) -> dict[str, XValue]:

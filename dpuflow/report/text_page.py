@@ -11,7 +11,7 @@ from dpuflow.report.page import ENGINE_TITLES, fill, quantization_part, time_par
 from dpuflow.report.pictures import png_uri
 from dpuflow.report.provenance import provenance
 from dpuflow.report.text_evidence import EMULATED, TextEvidence, read_text_evidence
-from dpuflow.target.processor import ZEDBOARD
+from dpuflow.target.host import ZYNQ_7000_NUMPY
 
 GRID = 16  # pictures of the grid, four by four
 MISTAKES = 40
@@ -56,7 +56,7 @@ def reading_part(evidence: TextEvidence) -> dict[str, Any]:
 
 def processor_part(evidence: TextEvidence) -> dict[str, Any]:
     """Where the time goes on the board: the DPU's estimate and the processor's, scaled from this computer's."""
-    times, board = evidence.host_times, ZEDBOARD
+    times, board = evidence.host_times, ZYNQ_7000_NUMPY
     dpu_ms = float(evidence.estimate["total_ms"])
     host_ms = float(times["tail_ms"]) + float(times["greedy_ms"])
     parts = [("DPU: convolutions", dpu_ms)]

@@ -48,3 +48,27 @@ def cpu_ms(macs: int, values: int, host: HostTiming) -> float:
 def crossing_ms(size_bytes: int, host: HostTiming) -> float:
     """Milliseconds to hand a tensor from one device to the other."""
     return 1e3 * size_bytes / host.copy_bytes_per_second
+
+
+# -- Python on the board: what is measured here, scaled -------------------------------------------------
+
+@dataclass(frozen=True)
+class NumPyScaling:
+    """Python with NumPy on a board's processor: how many times slower than on the computer that measured, from
+    ``low`` to ``high``, and why."""
+
+    processor: str
+    times_slower: float
+    low: float
+    high: float
+    reason: str
+
+    def scaled_ms(self, host_ms: float) -> float:
+        """Predicted milliseconds of work that took ``host_ms`` on one core of this computer."""
+        return host_ms * self.times_slower
+
+
+ZYNQ_7000_NUMPY = NumPyScaling(
+    f"one {ZYNQ_7000_HOST.processor} core", 40.0, 20.0, 80.0,
+    "a clock about five times lower, vectors of 4 instead of 8 or 16 numbers at half the rate, a cache of 512 kB, "
+    "and a Python interpreter that spends most of such a layer's time between small NumPy calls")
