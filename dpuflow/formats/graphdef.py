@@ -104,6 +104,15 @@ class TFGraph:
                 users.setdefault(name, []).append(node.name)
         return {name: tuple(readers) for name, readers in users.items()}
 
+    @cached_property
+    def readers(self) -> Mapping[str, frozenset[str]]:
+        """For every node that is read the nodes that do, control operands included."""
+        found: dict[str, set[str]] = {}
+        for node in self.nodes:
+            for name in node.inputs:
+                found.setdefault(base_name(name), set()).add(node.name)
+        return {name: frozenset(names) for name, names in found.items()}
+
     def node(self, name: str) -> TFNode:
         """The node of that name; GraphError with close matches if there is none."""
         try:

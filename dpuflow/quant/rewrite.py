@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from dpuflow.formats.graphdef import TFGraph, TFNode, base_name, rewire
+from dpuflow.formats.graphdef import TFGraph, TFNode, rewire
 from dpuflow.quant.patterns import Found, P, find
 
 
@@ -25,15 +25,6 @@ class Edit:
 
 
 Replace = Callable[[TFGraph, Mapping[str, str]], Edit | None]
-
-
-def readers(graph: TFGraph) -> Mapping[str, frozenset[str]]:
-    """For every node the nodes that read it, control operands included."""
-    found: dict[str, set[str]] = {}
-    for node in graph.nodes:
-        for name in node.inputs:
-            found.setdefault(base_name(name), set()).add(node.name)
-    return {name: frozenset(names) for name, names in found.items()}
 
 
 def as_it_was(graph: TFGraph, found: Found) -> tuple[TFNode, ...]:
@@ -52,7 +43,7 @@ def replace_matches(graph: TFGraph, pattern: P, replace: Replace) -> tuple[TFGra
     nodes: list[TFNode] = []
     rename: dict[str, str] = {}
     unmoved: set[str] = set()
-    changed, read_by = False, readers(graph)
+    changed, read_by = False, graph.readers
     for node in graph.nodes:
         if node.name in matches:
             found = matches[node.name]

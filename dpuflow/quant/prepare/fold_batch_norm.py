@@ -13,7 +13,7 @@ from dpuflow.formats.graphdef import TFGraph, TFNode, const_node
 from dpuflow.ir.graph import Array
 from dpuflow.quant.config import QuantizeConfig
 from dpuflow.quant.patterns import ANY, P, anything, op
-from dpuflow.quant.rewrite import Edit, Replace, readers, replace_until_stable
+from dpuflow.quant.rewrite import Edit, Replace, replace_until_stable
 
 ADDS = "BiasAdd Add AddV2"
 CONVS = "Conv2D MatMul DepthwiseConv2dNative DepthwiseConv2d"
@@ -57,8 +57,7 @@ def fits(conv: TFNode, weights: TFNode, scale: Array) -> bool:
 
 
 def _single_readers(graph: TFGraph, roles: Mapping[str, str], names: tuple[str, ...]) -> bool:
-    read_by = readers(graph)
-    return all(len(read_by.get(roles[role], ())) == 1 for role in names)
+    return all(len(graph.readers.get(roles[role], ())) == 1 for role in names)
 
 
 _CHANGED = ("conv", "weights", "bias", "biases", "reshape", "batch_to_space", "mul", "scale", "offset")

@@ -10,7 +10,7 @@ from dpuflow.formats.graphdef import TFGraph, const_node
 from dpuflow.quant.config import QuantizeConfig
 from dpuflow.quant.patterns import op
 from dpuflow.quant.prepare.fold_batch_norm import BIASED_CONV, fits, scaled_weights
-from dpuflow.quant.rewrite import Edit, readers, replace_until_stable
+from dpuflow.quant.rewrite import Edit, replace_until_stable
 
 _SCALE = op("scale", "Const")
 SPELLINGS = (op("mul", "Mul", BIASED_CONV, _SCALE), op("mul", "Mul", _SCALE, BIASED_CONV))
@@ -20,10 +20,9 @@ def fold_mul(graph: TFGraph, config: QuantizeConfig) -> TFGraph:
     """Weights and bias times the scale; the bias addition survives and takes the product's readers."""
 
     def replace(graph: TFGraph, roles: Mapping[str, str]) -> Edit | None:
-        read_by = readers(graph)
         inner = [roles[role] for role in ("conv", "weights", "bias", "biases", "scale")]
         conv, weights, scale = (graph.node(roles[role]) for role in ("conv", "weights", "scale"))
-        if any(len(read_by.get(name, ())) != 1 for name in inner) or not fits(conv, weights, scale.tensor()):
+        if any(len(graph.readers.get(name, ())) != 1 for name in inner) or not fits(conv, weights, scale.tensor()):
             return None
         if set(inner).intersection(config.output_nodes):
             return None
