@@ -31,7 +31,8 @@ from dpuflow.ops.custom import CustomAttrs
 from dpuflow.passes.drop_pool_scale import SCALED, scale_factor
 
 _ROUNDED_NOWHERE = ("reshape",)  # the quantizers put no ``fix`` behind a mere change of shape
-_CONVOLUTIONS = ("conv2d", "depthwise_conv2d")
+_CONVOLUTIONS = ("conv2d", "depthwise_conv2d", "transposed_conv2d")
+_ORDERS = {"conv2d": "weights", "depthwise_conv2d": "weights", "dense": "weights", "transposed_conv2d": "reversed"}
 
 
 class _Writer:
@@ -78,7 +79,7 @@ class _Writer:
         return self.out[key]
 
     def operands(self, node: Node) -> list[str]:
-        return [self.constant(operand, "weights" if at == 1 and node.op in (*_CONVOLUTIONS, "dense") else "own")
+        return [self.constant(operand, _ORDERS.get(node.op, "own") if at == 1 else "own")
                 if operand.data is not None else self.out[operand.name]
                 for at, operand in enumerate(self.graph.operands(node))]
 

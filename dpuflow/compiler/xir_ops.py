@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
+from dpuedge import fixed
 from dpuflow.compiler.memory import MemoryMap, dense_strides, ohwi
+from dpuflow.errors import CompileError
 from dpuflow.formats.xir import XTensor, XValue
 from dpuflow.ir.graph import Array, Graph, Node
 from dpuflow.ops.activation import LEAKY_FACTOR, LEAKY_SHIFT
@@ -35,7 +40,12 @@ def u64(value: int) -> XValue:
 
 
 def file_order(data: Array, order: str) -> Array:
-    """A constant's axes as the file wants them: weights OHWI or (out, in), all else as it is."""
+    """A constant's axes as the file wants them: weights OHWI or (out, in), all else as it is.
+
+    "reversed": those of a transposed convolution, (h, w, out, in), height and width turned round.
+    """
+    if order == "reversed":
+        data, order = data[::-1, ::-1].transpose(0, 1, 3, 2), "weights"
     axes = {4: (3, 0, 1, 2), 2: (1, 0)}.get(data.ndim) if order == "weights" else None
     ordered: Array = data.transpose(axes) if axes else data
     return ordered
@@ -110,7 +120,51 @@ def _axis_attrs(node: Node, graph: Graph) -> dict[str, XValue]:
 
 
 def _pads_attrs(node: Node, graph: Graph) -> dict[str, XValue]:
-    return {"paddings": i32v(pad for pair in node.attrs.pads for pad in pair), "mode": text("CONSTANT")}
+    """In float; the padded value is a real number, and whole as the file can say no other."""
+    attrs = {"paddings": i32v(pad for pair in node.attrs.pads for pad in pair), "mode": text(node.attrs.mode.upper())}
+    value = node.attrs.value
+    if value != int(value):
+        raise CompileError("an xmodel pads with whole numbers", where=f"node '{node.name}'", got=value)
+    return {**attrs, "constant_values": i32v([int(value)] * 2 * len(node.attrs.pads))} if value else attrs
+
+
+def _pads_fix_attrs(node: Node, graph: Graph) -> dict[str, XValue]:
+    """In int8; the padded value is an integer at the tensor's position."""
+    assert node.fix is not None
+    value = int(fixed.quantize(np.float32(node.attrs.value), node.fix.pos))
+    return _pads_attrs(node.replace(attrs=dataclasses.replace(node.attrs, value=value)), graph)
+
+
+def _transposed_attrs(node: Node, graph: Graph) -> dict[str, XValue]:
+    weights = graph.by_name[node.inputs[1]]
+    return {"kernel": _wh((weights.shape[0], weights.shape[1])), "stride": _wh(node.attrs.stride),
+            "dilation": _wh((1, 1)), "pad": _pad(node.attrs.padding), "pad_mode": text("FLOOR")}
+
+
+def _transposed_fix_attrs(node: Node, graph: Graph) -> dict[str, XValue]:
+    nonlinear = {"leaky_relu": "LEAKYRELU"}.get(node.attrs.nonlinear, node.attrs.nonlinear.upper())
+    return {**_transposed_attrs(node, graph), "nonlinear": text(nonlinear)}
+
+
+def _resize_attrs(node: Node, graph: Graph) -> dict[str, XValue]:
+    (h, w), source = node.attrs.size, graph.by_name[node.inputs[0]].shape
+    return {"mode": text(node.op.removeprefix("resize_").upper()),
+            "scale": XValue("float_vec", (w / source[2], h / source[1])),
+            "align_corners": XValue("bool", node.attrs.align_corners),
+            "half_pixel_centers": XValue("bool", node.attrs.half_pixel)}
+
+
+def _order_attrs(node: Node, graph: Graph) -> dict[str, XValue]:
+    return {"order": i32v(node.attrs.order)}
+
+
+def _slice_attrs(node: Node, graph: Graph) -> dict[str, XValue]:
+    begin, end, step = zip((0, node.shape[0], 1), *node.attrs.ranges, strict=True)
+    return {"begin": i32v(begin), "end": i32v(end), "strides": i32v(step)}
+
+
+def _reduce_attrs(node: Node, graph: Graph) -> dict[str, XValue]:
+    return {"axis": i32v(node.attrs.axes), "keep_dims": XValue("bool", node.attrs.keep_dims)}
 
 
 def _mean_attrs(node: Node, graph: Graph) -> dict[str, XValue]:
@@ -174,7 +228,12 @@ DPU_FORMS: Mapping[str, OpForm] = {
 CPU_FORMS: Mapping[str, OpForm] = {
     **DPU_FORMS,
     "hard_sigmoid": OpForm("hard-sigmoid-fix", _hard_sigmoid_attrs),
-    "pad": OpForm("pad-fix", _pads_attrs),
+    "pad": OpForm("pad-fix", _pads_fix_attrs),
+    "transposed_conv2d": OpForm("transposed-conv2d-fix", _transposed_fix_attrs, _WEIGHTED, 1),
+    "resize_nearest": OpForm("upsample-fix", _resize_attrs),
+    "resize_bilinear": OpForm("upsample-fix", _resize_attrs),
+    "slice": OpForm("strided_slice-fix", _slice_attrs),
+    "reduce_max": OpForm("reduction_max-fix", _reduce_attrs),
     "float2fix": OpForm("float2fix", lambda node, graph: fix_attrs(node, ROUND_ACTIVATION)),
 }
 # Float operators. Those of EXACT_IN_FLOAT also serve between fix2float and float2fix: their float32
@@ -197,7 +256,21 @@ FLOAT_FORMS: Mapping[str, OpForm] = {
     "hard_sigmoid": OpForm("hard-sigmoid"),
     "identity": OpForm("identity"),
     "softmax": OpForm("softmax", _axis_attrs),
+    "transposed_conv2d": OpForm("transposed-conv2d", _transposed_attrs, _WEIGHTED, 1),
+    "resize_nearest": OpForm("resize", _resize_attrs),
+    "resize_bilinear": OpForm("resize", _resize_attrs),
+    "transpose": OpForm("transpose", _order_attrs),
+    "slice": OpForm("strided_slice", _slice_attrs),
+    "reduce_max": OpForm("reduction_max", _reduce_attrs),
+    "arg_max": OpForm("argmax", _axis_attrs),
+    "prelu": OpForm("prelu", _no_attrs, ("input", "weight"), 1),
+    "sigmoid": OpForm("sigmoid"),
+    "tanh": OpForm("tanh"),
+    "sub": OpForm("sub"),
+    "div": OpForm("div"),
+    "maximum": OpForm("max"),
+    "minimum": OpForm("min"),
     # No operator of XIR's own: a custom one, for which the application supplies the function.
     "lstm": OpForm("lstm", _lstm_attrs, ("input", "kernel", "recurrent", "bias"), 1),
 }
-EXACT_IN_FLOAT = ("relu", "relu6", "leaky_relu", "identity")
+EXACT_IN_FLOAT = ("relu", "relu6", "leaky_relu", "identity", "transpose", "prelu")

@@ -102,7 +102,7 @@ class _Writer:
     def cpu_operator(self, node: Node) -> str:
         """One operator, or the float form with its conversions around it."""
         if node.fix is not None and node.op in CPU_FORMS:
-            return self.operator(node, CPU_FORMS[node.op], "CPU", [self.host(name) for name in node.inputs])
+            return self.operator(node, CPU_FORMS[node.op], "CPU", self.host_operands(node))
         if node.op not in FLOAT_FORMS or (node.fix is not None and node.op not in EXACT_IN_FLOAT):
             raise CompileError(f"an xmodel has no operator for {node.op}", where=f"node '{node.name}'",
                                remedy="quantize only up to the layer before it with --output_nodes")
@@ -124,6 +124,15 @@ class _Writer:
         self.add(XOp(inner, form.type, form.args(operands), {**form.attrs(node, self.graph), "device": text("CPU")},
                      XTensor(inner, node.shape, "FLOAT", 32)))
         return self.operator(node, CPU_FORMS["float2fix"], "CPU", [inner])
+
+    def host_operands(self, node: Node) -> list[str]:
+        """The operands in int8; weights of a transposed convolution stand in an order of their own."""
+        weights = self.graph.by_name[node.inputs[1]] if node.op == "transposed_conv2d" else None
+        if weights is None or weights.data is None:
+            return [self.host(name) for name in node.inputs]
+        turned = np.ascontiguousarray(weights.data[::-1, ::-1].transpose(0, 1, 3, 2))
+        made = self.constant(weights.replace(data=turned, shape=turned.shape), None)
+        return [made if name == weights.name else self.host(name) for name in node.inputs]
 
     def host(self, name: str, as_float: bool = False) -> str:
         """The operator where the host finds a tensor, in int8 or as float."""

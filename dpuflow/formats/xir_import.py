@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from dpuflow.errors import GraphError, UnsupportedOp
-from dpuflow.formats import xir_simple, xir_windows
+from dpuflow.formats import xir_cpu, xir_simple, xir_windows
 from dpuflow.formats.checks import MALFORMED
 from dpuflow.formats.xir import XGraph, XOp
 from dpuflow.formats.xir_defs import XIR_OPS
@@ -61,6 +61,32 @@ CONVERTERS: Mapping[str, Converter] = {
     "leaky-relu": xir_simple.leaky,
     "hard-sigmoid": xir_simple.unary("hard_sigmoid"),
     "softmax": xir_simple.softmax,
+    "transposed-conv2d": xir_windows.transposed(False),
+    "transposed-conv2d-fix": xir_windows.transposed(False),
+    "transposed-depthwise-conv2d": xir_windows.transposed(True),
+    "transposed-depthwise-conv2d-fix": xir_windows.transposed(True),
+    "depthwise-fix": xir_cpu.per_channel,
+    "sub": xir_cpu.two_by_two("sub"),
+    "div": xir_cpu.two_by_two("div"),
+    "max": xir_cpu.two_by_two("maximum"),
+    "min": xir_cpu.two_by_two("minimum"),
+    "resize": xir_cpu.resize,
+    "upsample-fix": xir_cpu.resize,
+    "downsample-fix": xir_cpu.resize,
+    "transpose": xir_cpu.transpose,
+    "strided_slice": xir_cpu.strided_slice,
+    "strided_slice-fix": xir_cpu.strided_slice,
+    "reduction_max": xir_cpu.reduction("max"),
+    "reduction_max-fix": xir_cpu.reduction("max"),
+    "reduction_sum": xir_cpu.reduction("sum"),
+    "reduction_product": xir_cpu.reduction("product"),
+    "argmax": xir_cpu.arg_max,
+    "argmax-fix": xir_cpu.arg_max,
+    "prelu": xir_cpu.prelu,
+    "sigmoid": xir_simple.unary("sigmoid"),
+    "tanh": xir_simple.unary("tanh"),
+    "batchnorm": xir_cpu.batch_norm,
+    "scale": xir_cpu.scale,
     "lstm": xir_simple.lstm,  # this library's own: a custom operator to others
 }
 OLD_FILE = ("made by release 1.x (enumerations as numbers, constants without shape), which XIR 2.0 and later refuse; "

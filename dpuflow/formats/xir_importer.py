@@ -9,9 +9,9 @@ import numpy as np
 
 from dpuflow.errors import GraphError
 from dpuflow.formats.xir import XGraph, XOp
-from dpuflow.formats.xir_layouts import Axes, common_layouts
+from dpuflow.formats.xir_layouts import Order, common_layouts
 from dpuflow.formats.xir_operands import fix_of, parameter_blobs, where_of
-from dpuflow.ir.graph import Graph, Node, const
+from dpuflow.ir.graph import Array, Fix, Graph, Node, const
 from dpuflow.ir.verify import output_shape
 
 
@@ -54,17 +54,19 @@ class XirImporter:
         """A node of the operator's name; GraphError if the file records another shape."""
         made, dims = self.made(op, op.name, kind, operands, attrs), op.tensor.dims
         if op.name in self.layouts:
-            dims = tuple(dims[axis] for axis in self.layouts[op.name]) if len(dims) == len(made.shape) else ()
+            dims = self.layouts[op.name].sizes(dims)
         if made.shape[1:] != dims[1:] or len(made.shape) != len(dims):
             raise GraphError("recorded output shape and operator differ", where=where_of(op), expected=made.shape,
                              got=dims)
         self.nodes[op.name] = made.replace(fix=fix_of(op), label=str(op.get("dpuflow_layer", "")))
         return self.nodes[op.name]
 
-    def emit_inner(self, op: XOp, suffix: str, kind: str, operands: Iterable[Node], attrs: Any = None) -> Node:
-        """A node on the way to the operator's own, under a name of ours, with its first operand's position."""
+    def emit_inner(self, op: XOp, suffix: str, kind: str, operands: Iterable[Node], attrs: Any = None,
+                   fix: Fix | None = None) -> Node:
+        """A node on the way to the operator's own, under a name of ours; by default at its first operand's position."""
         operands = tuple(operands)
-        made = self.made(op, self.free_name(op.name + suffix), kind, operands, attrs).replace(fix=operands[0].fix)
+        made = self.made(op, self.free_name(op.name + suffix), kind, operands, attrs)
+        made = made.replace(fix=fix or operands[0].fix)
         self.nodes[made.name] = made
         return made
 
@@ -83,17 +85,21 @@ class XirImporter:
     def _source(self, node: Node) -> Node:
         return self.nodes[node.inputs[0]] if node.op == "fix" else node
 
-    def in_order(self, node: Node, axes: Axes) -> Node:
+    def in_order(self, node: Node, order: Order) -> Node:
         """A constant (or ``fix`` of one) with its axes in this library's order: a view, not a copy."""
-        if self.layouts.get(node.name) == axes:
+        if self.layouts.get(node.name) == order:
             return node
-        source, suffix = self._source(node), "/" + "".join(map(str, axes))
+        return self.derived(node, "/" + "".join(map(str, order.axes)), order.of)
+
+    def derived(self, node: Node, suffix: str, change: Callable[[Array], Array]) -> Node:
+        """A constant (or ``fix`` of one) with its values in another form, under a name of its own."""
+        source = self._source(node)
         assert source.data is not None
         name = source.name + suffix
         while name in self.graph.by_name:  # a name of the file itself
             name += "_"
         if name not in self.nodes:
-            self.nodes[name] = const(name, source.data.transpose(axes), source.fix)
+            self.nodes[name] = const(name, change(source.data), source.fix)
         if node.op != "fix":
             return self.nodes[name]
         rounded = self.free_name(name + "_fix")

@@ -7,21 +7,41 @@ readers want in several orders stays as it is, and each reader gets a constant o
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
 
 from dpuflow.formats.xir import XGraph, XOp
+from dpuflow.ir.graph import Array
 
-Axes = tuple[int, ...]
 
-OHWI_TO_HWIO: Axes = (1, 2, 3, 0)
-OUT_IN_TO_IN_OUT: Axes = (1, 0)
-_CONVOLUTIONS = ("conv2d", "depthwise-conv2d")
+@dataclass(frozen=True)
+class Order:
+    """An order of axes: for every new axis the old one, and which new ones are reversed."""
+
+    axes: tuple[int, ...]
+    reversed: tuple[int, ...] = ()
+
+    def of(self, data: Array) -> Array:
+        """The data in this order: a view, not a copy."""
+        return np.flip(data.transpose(self.axes), self.reversed)
+
+    def sizes(self, dims: tuple[int, ...]) -> tuple[int, ...]:
+        """The sizes in this order; () if there are not as many."""
+        return tuple(dims[axis] for axis in self.axes) if len(dims) == len(self.axes) else ()
+
+
+OHWI_TO_HWIO = Order((1, 2, 3, 0))
+REVERSED_OHWI_TO_HWOI = Order((1, 2, 0, 3), (0, 1))  # transposed convolutions
+OUT_IN_TO_IN_OUT = Order((1, 0))
+_WEIGHTS = {"conv2d": OHWI_TO_HWIO, "depthwise-conv2d": OHWI_TO_HWIO, "transposed-conv2d": REVERSED_OHWI_TO_HWOI}
 _THROUGH = ("fix",)  # operators behind which a constant is the same constant
 
 
-def axes_for(op: XOp, operand: str) -> Axes | None:
+def order_for(op: XOp, operand: str) -> Order | None:
     """The order in which an operator's node here wants an operand, None for the file's own."""
-    if op.type.removesuffix("-fix") in _CONVOLUTIONS and operand in op.args.get("weights", ()):
-        return OHWI_TO_HWIO
+    if op.type.removesuffix("-fix") in _WEIGHTS and operand in op.args.get("weights", ()):
+        return _WEIGHTS[op.type.removesuffix("-fix")]
     if op.type == "matmul" and op.get("transpose_b") and operand in op.args.get("input", ())[1:]:
         return OUT_IN_TO_IN_OUT
     if op.type == "inner-product" and operand in op.args.get("weights", ()):
@@ -37,24 +57,24 @@ def _readers(graph: XGraph) -> dict[str, list[XOp]]:
     return readers
 
 
-def _wanted(name: str, readers: Mapping[str, list[XOp]]) -> Iterator[Axes | None]:
+def _wanted(name: str, readers: Mapping[str, list[XOp]]) -> Iterator[Order | None]:
     for op in readers[name]:
         if op.type in _THROUGH:
             yield from _wanted(op.name, readers)
         else:
-            yield axes_for(op, name)
+            yield order_for(op, name)
 
 
-def common_layouts(graph: XGraph) -> dict[str, Axes]:
+def common_layouts(graph: XGraph) -> dict[str, Order]:
     """For every constant, and ``fix`` of one, whose readers all want the same other order: that order."""
     readers = _readers(graph)
-    layouts: dict[str, Axes] = {}
+    layouts: dict[str, Order] = {}
     for op in graph.ops:
         if op.type in ("const", "const-fix"):
             wanted = set(_wanted(op.name, readers))
-            axes = wanted.pop() if len(wanted) == 1 else None
-            if axes is not None and len(op.tensor.dims) == len(axes):
-                layouts[op.name] = axes
+            order = wanted.pop() if len(wanted) == 1 else None
+            if order is not None and len(op.tensor.dims) == len(order.axes):
+                layouts[op.name] = order
         elif op.type in _THROUGH:
             source = next(iter(op.args.get("input", ())), "")
             if source in layouts:

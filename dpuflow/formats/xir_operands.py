@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from dpuflow.errors import GraphError, UnsupportedOp
-from dpuflow.formats.checks import checked_padding, checked_position
+from dpuflow.formats.checks import checked_axis, checked_padding, checked_position
 from dpuflow.formats.xir import XGraph, XOp
 from dpuflow.ir.graph import Array, Fix, Node
 from dpuflow.ops.base import Padding, same_padding
@@ -75,6 +75,11 @@ def nonlinear_of(op: XOp) -> str:
         raise UnsupportedOp("unsupported nonlinearity", where=where_of(op), got=name,
                             expected=", ".join(sorted(filter(None, _NONLINEAR))))
     return _NONLINEAR[name]
+
+
+def reduced_axes(op: XOp, x: Node) -> tuple[int, ...]:
+    """The axes of a reduction, counted from the front; GraphError for the batch or one that is not there."""
+    return tuple(sorted(checked_axis(int(axis), len(x.shape), where_of(op)) for axis in op.get("axis", ())))
 
 
 def padding_of(op: XOp, x: Node, kernel: tuple[int, int], stride: tuple[int, int],

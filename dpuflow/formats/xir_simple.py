@@ -12,7 +12,7 @@ from dpuflow.formats.xir_operands import constant_array, fix_of, nonlinear_of, s
 from dpuflow.ir.graph import Node, const
 from dpuflow.ops.activation import LEAKY_FACTOR, LEAKY_SHIFT, LeakyAttrs
 from dpuflow.ops.elementwise import EltwiseAttrs, FixAttrs
-from dpuflow.ops.movement import ConcatAttrs, PadAttrs, ReshapeAttrs
+from dpuflow.ops.movement import PAD_MODES, ConcatAttrs, PadAttrs, ReshapeAttrs
 from dpuflow.ops.recurrent import LstmAttrs
 
 _ROUNDINGS = {"DPU_ROUND": "half_up", "STD_ROUND": "half_away", "PY3_ROUND": "half_even"}
@@ -30,7 +30,7 @@ def constant(importer: XirImporter, op: XOp) -> None:
     """A constant, in the order that its readers want."""
     array = constant_array(op, importer.blobs)
     if op.name in importer.layouts:
-        array = array.transpose(importer.layouts[op.name])
+        array = importer.layouts[op.name].of(array)
     importer.nodes[op.name] = const(op.name, array, fix_of(op))
 
 
@@ -100,13 +100,22 @@ def concat(importer: XirImporter, op: XOp) -> None:
     importer.emit(op, "concat", importer.inputs(op), ConcatAttrs(axis))
 
 
+def _pad_value(op: XOp) -> float:
+    """The padded constant in real units; a fixed-point operator states it as an integer at its position."""
+    values = set(op.get("constant_values") or (0,))
+    if len(values) > 1:
+        raise UnsupportedOp("padding with several values", where=where_of(op), got=sorted(values))
+    fixed, value = fix_of(op), float(values.pop())
+    return value * 2.0 ** -fixed.pos if fixed else value
+
+
 def pad(importer: XirImporter, op: XOp) -> None:
-    """Constant padding with zeros."""
-    values = op.get("paddings", ())
-    if op.get("mode", "CONSTANT") != "CONSTANT" or any(op.get("constant_values") or ()):
-        raise UnsupportedOp("only constant padding with zeros is supported", where=where_of(op), got=op.get("mode"))
+    """Padding with a constant, or with the map mirrored."""
+    values, mode = op.get("paddings", ()), str(op.get("mode", "CONSTANT")).lower()
+    if mode not in PAD_MODES:
+        raise UnsupportedOp("unsupported padding", where=where_of(op), got=mode, expected=", ".join(PAD_MODES))
     pads = checked_pairs(((values[at], values[at + 1]) for at in range(0, len(values), 2)), where_of(op))
-    importer.emit(op, "pad", (importer.required(op),), PadAttrs(pads))
+    importer.emit(op, "pad", (importer.required(op),), PadAttrs(pads, mode, _pad_value(op)))
 
 
 def softmax(importer: XirImporter, op: XOp) -> None:

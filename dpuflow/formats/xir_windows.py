@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import dataclasses
+from typing import Any
+
+import numpy as np
+
 from dpuflow.errors import GraphError, UnsupportedOp
+from dpuflow.formats.checks import checked_padding, checked_position
 from dpuflow.formats.xir import XOp
 from dpuflow.formats.xir_importer import Converter, XirImporter
-from dpuflow.formats.xir_layouts import OHWI_TO_HWIO, OUT_IN_TO_IN_OUT, Axes
-from dpuflow.formats.xir_operands import nonlinear_of, padding_of, pair_of, where_of
-from dpuflow.ir.graph import Node
-from dpuflow.ops.base import Padding
+from dpuflow.formats.xir_layouts import OHWI_TO_HWIO, OUT_IN_TO_IN_OUT, REVERSED_OHWI_TO_HWOI, Order
+from dpuflow.formats.xir_operands import nonlinear_of, padding_of, pair_of, reduced_axes, where_of
+from dpuflow.ir.graph import Array, Node
+from dpuflow.ops.base import Padding, same_padding
 from dpuflow.ops.conv import ConvAttrs, DenseAttrs
 from dpuflow.ops.movement import PadAttrs, ReshapeAttrs
 from dpuflow.ops.pool import MeanAttrs, PoolAttrs
+from dpuflow.ops.reduction import ReduceAttrs
+from dpuflow.ops.transposed import TransposedAttrs
 
 
 def _bias(importer: XirImporter, op: XOp) -> list[Node]:
@@ -19,12 +27,12 @@ def _bias(importer: XirImporter, op: XOp) -> list[Node]:
     return [bias] if bias else []
 
 
-def weights_of(importer: XirImporter, op: XOp, arg: str, axes: Axes) -> Node:
+def weights_of(importer: XirImporter, op: XOp, arg: str, order: Order) -> Node:
     """Weights in this library's axis order; GraphError if they are no constant of that rank."""
     node = importer.required(op, arg)
-    if len(node.shape) != len(axes) or not importer.is_constant(node):
-        raise GraphError(f"the weights are not a {len(axes)}-D constant", where=where_of(op), got=node.shape)
-    return importer.in_order(node, axes)
+    if len(node.shape) != len(order.axes) or not importer.is_constant(node):
+        raise GraphError(f"the weights are not a {len(order.axes)}-D constant", where=where_of(op), got=node.shape)
+    return importer.in_order(node, order)
 
 
 def conv(kind: str) -> Converter:
@@ -37,9 +45,69 @@ def conv(kind: str) -> Converter:
         if stated != kernel:
             raise GraphError("kernel and weights differ", where=where_of(op), expected=kernel, got=stated)
         groups = int(op.get("group", 1)) if kind == "conv2d" else 1
-        attrs = ConvAttrs(stride, padding_of(op, x, kernel, stride, dilation), dilation, groups, nonlinear_of(op))
-        importer.emit(op, kind, (x, weights, *_bias(importer, op)), attrs)
+        attrs = ConvAttrs(stride, padding_of(op, x, kernel, stride, dilation), dilation, groups)
+        _weighted(importer, op, kind, (x, weights, *_bias(importer, op)), attrs)
     return convert
+
+
+_GATES = {"HSIGMOID": "hard_sigmoid", "HSWISH": "hard_swish"}
+
+
+def _weighted(importer: XirImporter, op: XOp, kind: str, operands: tuple[Node, ...], attrs: Any) -> None:
+    """With its nonlinearity; a hard gate works on the result rounded at ``hsigmoid_in``."""
+    gate = _GATES.get(str(op.get("nonlinear", "")))
+    if gate is None:
+        importer.emit(op, kind, operands, dataclasses.replace(attrs, nonlinear=nonlinear_of(op)))
+        return
+    inside = checked_position(op.get("hsigmoid_in"), 8, where_of(op), zero=False)
+    inner = importer.emit_inner(op, "/linear", kind, operands, attrs, inside)
+    importer.emit(op, gate, (inner,))
+
+
+def _transposed_padding(op: XOp, kernel: tuple[int, int], stride: tuple[int, int]) -> Padding:
+    """The framework's padding (xmodel specification, section 3)."""
+    if op.get("pad_mode") == "SAME":
+        return same_padding((op.tensor.dims[1], op.tensor.dims[2]), kernel, stride)
+    left, right, top, bottom = op.get("pad") or (0, 0, 0, 0)
+    return checked_padding((top, bottom, left, right), where_of(op))
+
+
+def _block_diagonal(data: Array) -> Array:
+    """Reversed depthwise weights [multiplier, h, w, in] as (h, w, in * multiplier, in): zeros between channels."""
+    turned = data[:, ::-1, ::-1].transpose(1, 2, 3, 0)
+    h, w, channels, multiplier = turned.shape
+    wide = np.zeros((h, w, channels, multiplier, channels), data.dtype)
+    index = np.arange(channels)
+    wide[:, :, index, :, index] = turned.transpose(2, 0, 1, 3)
+    return wide.reshape(h, w, channels * multiplier, channels)
+
+
+def transposed(depthwise: bool) -> Converter:
+    """A transposed convolution: weights reversed in height and width, the padding that of the framework."""
+    def convert(importer: XirImporter, op: XOp) -> None:
+        x, source = importer.required(op), importer.required(op, "weights")
+        if len(source.shape) != 4 or not importer.is_constant(source) or len(op.tensor.dims) != 4:
+            raise GraphError("the weights are not a 4-D constant", where=where_of(op), got=source.shape)
+        if pair_of(op, "dilation", (1, 1)) != (1, 1):
+            raise UnsupportedOp("a dilated transposed convolution", where=where_of(op), got=op.get("dilation"))
+        if depthwise:
+            if source.shape[0] * source.shape[3] ** 2 > _MOST_WIDE:
+                raise UnsupportedOp("a transposed depthwise convolution of that many channels", where=where_of(op),
+                                    got=source.shape[3])
+            weights = importer.derived(source, "/block_diagonal", _block_diagonal)
+        else:
+            weights = weights_of(importer, op, "weights", REVERSED_OHWI_TO_HWOI)
+        kernel, stride = (weights.shape[0], weights.shape[1]), pair_of(op, "stride")
+        stated = pair_of(op, "kernel")
+        if stated != kernel:
+            raise GraphError("kernel and weights differ", where=where_of(op), expected=kernel, got=stated)
+        size = (op.tensor.dims[1], op.tensor.dims[2])
+        attrs = TransposedAttrs(size, stride, _transposed_padding(op, kernel, stride))
+        _weighted(importer, op, "transposed_conv2d", (x, weights, *_bias(importer, op)), attrs)
+    return convert
+
+
+_MOST_WIDE = 1 << 24  # values of widened depthwise weights, for each pixel of the kernel
 
 
 def _two_dimensional(importer: XirImporter, op: XOp, x: Node) -> Node:
@@ -111,8 +179,10 @@ def float_pool(kind: str) -> Converter:
 
 
 def mean(importer: XirImporter, op: XOp) -> None:
-    """The mean over height and width."""
-    x = importer.required(op)
-    if sorted(int(axis) % len(x.shape) for axis in op.get("axis", ())) != [1, 2] or len(x.shape) != 4:
-        raise UnsupportedOp("a mean over other axes than height and width", where=where_of(op), got=op.get("axis"))
-    importer.emit(op, "mean", (x,), MeanAttrs(bool(op.get("keep_dims", False))))
+    """The mean over height and width is the DPU's; over other axes it runs in float."""
+    x, keep = importer.required(op), bool(op.get("keep_dims", False))
+    axes = reduced_axes(op, x)
+    if len(x.shape) == 4 and axes == (1, 2):
+        importer.emit(op, "mean", (x,), MeanAttrs(keep))
+    else:
+        importer.emit(op, "reduce", (x,), ReduceAttrs(axes, keep, "mean"))

@@ -11,7 +11,8 @@ from __future__ import annotations
 
 from dpuflow.ir.graph import Fix, Graph, Node
 
-COPIES = ("reshape", "concat", "pad", "identity", "relu", "max_pool", "transpose", "strided_slice", "slice", "maximum")
+COPIES = ("reshape", "concat", "pad", "identity", "relu", "max_pool", "transpose", "slice", "reduce_max",
+          "resize_nearest")
 
 
 def _common(node: Node, fixes: dict[str, Fix | None]) -> Fix | None:

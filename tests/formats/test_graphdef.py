@@ -281,7 +281,7 @@ def test_files(tmp_path):
 
 @pytest.mark.parametrize(("name", "content", "message"), [
     ("absent.pb", None, "no such file"), ("folder.pb", ..., "a folder was given"), ("empty.pb", b"", "is empty"),
-    ("text.pb", b"hello there", "damaged or truncated"), ("graph.onnx", b"x", "not a model file"),
+    ("text.pb", b"hello there", "damaged or truncated"), ("graph.caffemodel", b"x", "not a model file"),
     ("graph", b"x", "no suffix"), ("absent.onnx", None, "no such file"), ("folder", ..., "a folder was given"),
     ("text.xmodel", b"hello there", "damaged or truncated"), ("empty.xmodel", b"", "is empty"),
 ])

@@ -124,7 +124,7 @@ CASES = [
     (with_attr("conv2d-fix", "pad", I32V((0, 0, 2**30, 0))), "impossible padding"),
     (with_attr("conv2d-fix", "pad", I32V((1,))), "malformed operator"),
     (with_attr("conv2d-fix", "pad_mode", TEXT("SIDEWAYS")), "unsupported pad_mode"),
-    (with_attr("conv2d-fix", "nonlinear", TEXT("HSWISH")), "unsupported nonlinearity"),
+    (with_attr("conv2d-fix", "nonlinear", TEXT("GELU")), "unsupported nonlinearity"),
     (with_attr("conv2d-fix", "nonlinear", XValue("map_string_2_int32", {})), "malformed operator"),
     (with_attr("conv2d-fix", "group", I32(0)), "input channels and weights"),
     (with_attr("softmax", "axis", I32(7)), "impossible axis"),

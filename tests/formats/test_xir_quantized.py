@@ -9,19 +9,29 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dpuflow.compiler.driver import compile_graph
 from dpuflow.compiler.quantized_xmodel import to_quantized_xir
+from dpuflow.compiler.xmodel import to_xir
 from dpuflow.engines.reference import ReferenceEngine
 from dpuflow.errors import CompileError, EngineError
 from dpuflow.formats.xir import XGraph, XOp, XTensor, XValue, parse_xmodel, serialize_xmodel
+from dpuflow.formats.xir_check import broken_rules
+from dpuflow.formats.xir_import import import_xir
 from dpuflow.ir.graph import Fix, Graph, Node, const
 from dpuflow.ir.text import node_text
 from dpuflow.ir.verify import infer_shapes, verify
 from dpuflow.model import QUANTIZED_XMODEL, model_from_xir
+from dpuflow.ops.base import Padding
 from dpuflow.ops.conv import ConvAttrs, DenseAttrs
 from dpuflow.ops.custom import CustomAttrs
 from dpuflow.ops.elementwise import EltwiseAttrs
 from dpuflow.ops.movement import ConcatAttrs, PadAttrs, ReshapeAttrs
 from dpuflow.ops.pool import MeanAttrs, PoolAttrs
+from dpuflow.ops.reduction import ReduceAttrs
+from dpuflow.ops.resize import ResizeAttrs
+from dpuflow.ops.slicing import SliceAttrs, TransposeAttrs
+from dpuflow.ops.transposed import TransposedAttrs
+from dpuflow.target.select import find_target
 
 from engines.networks import full_range_input, random_network
 
@@ -154,8 +164,8 @@ def test_functions_that_fail(function, message):
 
 
 def test_an_operator_that_xir_lacks():
-    with pytest.raises(CompileError, match="no operator for maximum"):
-        to_quantized_xir(network(Node("y", "maximum", ("x", "x"))))
+    with pytest.raises(CompileError, match="no operator for neg"):
+        to_quantized_xir(network(Node("y", "neg", ("x",))))
 
 
 # -- as other quantizers write it -----------------------------------------------------------------------------
@@ -265,3 +275,97 @@ def test_an_activation_that_is_rounded_otherwise():
                 if op.name == "quant_relu6_fix" else op for op in made.ops)
     with pytest.raises(Exception, match="not rounded half up"):
         model_from_xir(dataclasses.replace(made, ops=ops), "q")
+
+
+# -- operators beyond a plain chain ---------------------------------------------------------------------------
+
+MORE = {
+    "transposed": (weights("w", 3, 2, 5, 4), weights("b", 5, pos=9), Node(
+        "y", "transposed_conv2d", ("x", "w", "b"), TransposedAttrs((12, 11), (2, 2), Padding(1, 0, 1, 0), "relu"),
+        fix=Fix(2))),
+    "nearest": (Node("y", "resize_nearest", ("x",), ResizeAttrs((12, 18)), fix=Fix(4)),),
+    "bilinear": (Node("y", "resize_bilinear", ("x",), ResizeAttrs((11, 12), align_corners=True), fix=Fix(4)),),
+    "slice": (Node("y", "slice", ("x",), SliceAttrs(((1, 6, 2), (0, 6, 1), (1, 3, 1))), fix=Fix(4)),),
+    "transpose": (Node("y", "transpose", ("x",), TransposeAttrs((0, 2, 1, 3)), fix=Fix(4)),),
+    "prelu": (weights("w", 4, pos=7), Node("y", "prelu", ("x", "w"), fix=Fix(4))),
+    "reduce max": (Node("y", "reduce_max", ("x",), ReduceAttrs((3,)), fix=Fix(4)),),
+    "mirrored pad": (Node("y", "pad", ("x",), PadAttrs(((0, 0), (1, 2), (0, 0), (0, 0)), "reflect"), fix=Fix(4)),),
+    "pad with a value": (Node("y", "pad", ("x",), PadAttrs(((0, 0), (1, 1), (0, 0), (0, 0)), value=2.0), fix=Fix(4)),),
+}
+
+
+@pytest.mark.parametrize("nodes", MORE.values(), ids=list(MORE))
+def test_more_operators_in_both_kinds_of_file(nodes):
+    """Quantized, and compiled with the operator on the CPU behind a convolution on the DPU."""
+    behind = (node.replace(inputs=tuple("c" if name == "x" else name for name in node.inputs)) for node in nodes)
+    first = Node("c", "conv2d", ("x", "w0"), ConvAttrs(), fix=Fix(4))
+    graph = network(weights("w0", 1, 1, 4, 4, pos=5), first, *behind)
+    compiled = import_xir(parse_xmodel(serialize_xmodel(to_xir(compile_graph(graph, find_target("zedboard"), "net")))))
+    x = full_range_input(graph, 3)
+    expected = ReferenceEngine(graph).run(x, ["y"], int8=True)["y"]
+    assert len(np.unique(expected)) > 4
+    for made in (again(graph), compiled):
+        got = ReferenceEngine(made).run(x, ["y"], int8=True)["y"]
+        assert got.dtype == np.int8
+        assert np.array_equal(expected, got)
+
+
+def test_files_with_more_operators_keep_every_rule():
+    for nodes in MORE.values():
+        first = Node("c", "conv2d", ("x", "w0"), ConvAttrs(), fix=Fix(4))
+        graph = network(weights("w0", 1, 1, 4, 4, pos=5), first, *nodes, outputs=("c", "y"))
+        assert broken_rules(to_xir(compile_graph(graph, find_target("zedboard"), "net"))) == ()
+
+
+def fixed_graph(*ops: XOp) -> XGraph:
+    x = XOp("x", "data-fix", {}, {}, XTensor("x_t", (1, 2, 2, 2), "XINT", 8, {"fix_point": XValue("int32", 2)}))
+    return XGraph("net", (x, *ops))
+
+
+def fixed_op(name: str, kind: str, args: dict, dims: tuple[int, ...], pos: int, **attrs: XValue) -> XOp:
+    return XOp(name, kind, args, attrs, XTensor(f"{name}_t", dims, "XINT", 8, {"fix_point": XValue("int32", pos)}))
+
+
+def constant(name: str, values: np.ndarray, pos: int) -> XOp:
+    return fixed_op(name, "const-fix", {}, values.shape, pos, shape=I32V(*values.shape),
+                    data=XValue("bytes", values.astype(np.int8).tobytes()))
+
+
+X = np.array([4, -12, 127, 0, 1, 2, 3, -128], np.int8).reshape(1, 2, 2, 2)
+
+
+def run_fixed(*ops: XOp) -> np.ndarray:
+    return ReferenceEngine(import_xir(fixed_graph(*ops))).run(X, [ops[-1].name], int8=True)[ops[-1].name]
+
+
+def test_hard_swish_inside_a_convolution():
+    """A 1 x 1 identity at hsigmoid_in 2; then x = 1.0 gives 3 of 4, -3.0 gives 0 and 31.75 gives 31.5."""
+    w = constant("w", np.eye(2, dtype=np.int8).reshape(2, 1, 1, 2), 0)
+    made = run_fixed(w, fixed_op("y", "conv2d-fix", {"input": ("x",), "weights": ("w",)}, (1, 2, 2, 2), 2,
+                                 kernel=I32V(1, 1), stride=I32V(1, 1), nonlinear=TEXT("HSWISH"),
+                                 hsigmoid_in=XValue("int32", 2), shift_hsigmoid=XValue("int32", 9)))
+    assert made.reshape(-1)[:4].tolist() == [3, 0, 126, 0]
+
+
+def test_a_transposed_depthwise_convolution_by_hand():
+    """Each channel by itself; the file's kernel is turned round, so the second column paints the first pixel."""
+    w = constant("w", np.array([[[[1, 10], [2, 20]]]], np.int8), 0)  # [multiplier, h, w, in]
+    made = run_fixed(w, fixed_op("y", "transposed-depthwise-conv2d-fix", {"input": ("x",), "weights": ("w",)},
+                                 (1, 2, 4, 2), 0, kernel=I32V(2, 1), stride=I32V(2, 1)))
+    # Position 2 to 0: a quarter, rounded half up. Channel 0 of the first row: 4 and 127; channel 1: -12 and 0.
+    assert made[0, 0, :, 0].tolist() == [2, 1, 64, 32]
+    assert made[0, 0, :, 1].tolist() == [-60, -30, 0, 0]
+
+
+def test_other_fixed_operators_by_hand():
+    place = fixed_op("y", "argmax-fix", {"input": ("x",)}, (1, 2, 2), 0, axis=XValue("int32", 3))
+    assert run_fixed(place).tolist() == [[[0, 0], [1, 0]]]
+    assert run_fixed(fixed_op("y", "reduction_max-fix", {"input": ("x",)}, (1, 2), 2, axis=I32V(1, 2),
+                              keep_dims=FLAG(False))).tolist() == [[127, 2]]
+    scale = constant("w", np.array([2, -4]), 1)
+    assert run_fixed(scale, fixed_op("y", "depthwise-fix", {"input": ("x", "w")}, (1, 2, 2, 2), 2)).reshape(-1)[
+        :4].tolist() == [4, 24, 127, 0]
+    shrunk = fixed_op("y", "strided_slice-fix", {"input": ("x",)}, (1, 2, 2), 2, begin=I32V(0, 1, 0, 0),
+                      end=I32V(1, -9, 99, 2), strides=I32V(1, 1, 1, 1))
+    with pytest.raises(Exception, match="slice outside its axis"):
+        run_fixed(shrunk)
