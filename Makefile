@@ -12,7 +12,7 @@ TRAIN_FLAGS  ?=
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
 .NOTPARALLEL:
-.PHONY: all help setup setup-train train freeze quantize compile emulate report elf test check bench accuracy lock clean distclean
+.PHONY: all help setup setup-train train freeze quantize compile emulate report elf test check bench accuracy accuracy-captcha lock clean distclean
 .DEFAULT_GOAL := all
 
 all: report  ## all stages, then the report (default)
@@ -66,6 +66,9 @@ bench: $(VENV)/.dev  ## speed and memory as ratios in one run
 
 accuracy: $(VENV)/.train  ## accuracy on real data (DPUFLOW_DATA), several seeds; takes hours
 	$(BIN)/python scripts/accuracy.py
+
+accuracy-captcha: $(VENV)/.train  ## captcha networks by cross-validation (DPUFLOW_DATA); takes hours
+	$(BIN)/python scripts/accuracy_captcha.py
 
 lock: $(VENV)/.dev  ## write the lock files anew
 	$(BIN)/python scripts/lock.py
