@@ -359,9 +359,13 @@ def with_atheris(session: Session, runs: int, seed: int) -> None:
         if sum(session.counts.values()) == runs:
             print(session.summary(time.monotonic() - started), flush=True)
 
+    corpus = session.folder / "corpus"
+    corpus.mkdir(parents=True, exist_ok=True)
+    for data in session.pool:
+        (corpus / hashlib.sha256(data).hexdigest()[:12]).write_bytes(data)
     atheris.instrument_all()
-    atheris.Setup([sys.argv[0], f"-atheris_runs={runs}", f"-seed={seed}", "-max_len=65536", "-rss_limit_mb=0"], one,
-                  custom_mutator=custom)
+    atheris.Setup([sys.argv[0], f"-atheris_runs={runs}", f"-seed={seed}", "-max_len=65536", "-rss_limit_mb=0",
+                   str(corpus)], one, custom_mutator=custom)
     atheris.Fuzz()
 
 
