@@ -14,7 +14,7 @@ from dpuflow.describe.description import as_json, as_text
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> argparse.ArgumentParser:
     """The command's options."""
     parser = commands.add_parser("show", help="what a model file is: graph, positions, parameters, core")
-    parser.add_argument("file", metavar="FILE", help=".xmodel, .pb, DNNDK .elf or .so, .tflite")
+    parser.add_argument("file", metavar="FILE", help=".xmodel, .pb, DNNDK .elf or .so")
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--html", metavar="OUT.html", help="write a page with the graph drawn")
     return parser

@@ -70,4 +70,4 @@ def require_core(model: Model, core: Core) -> Model:
         "the model was made for another core", where=model.source,
         got="; ".join(f"{key} {stated[key]}" for key in differing),
         expected=f"{core.name} with " + "; ".join(f"{key} {wanted[key]}" for key in differing),
-        remedy=f"compile it for {core.name}; equal in both: {same or 'nothing'}")
+        remedy=f"compile its quantized graph for {core.name}; equal in both: {same or 'nothing'}")
