@@ -25,7 +25,6 @@ from dpuflow.formats.xir import serialize_xmodel
 from dpuflow.model import load
 from dpuflow.target.arch import Core
 from dpuflow.target.dcf import read_dcf
-from dpuflow.target.made_for import require_core
 from dpuflow.target.report import estimate_json
 from dpuflow.target.select import find_target
 from dpuflow.vendor.compile_plan import CompileRequest, compile_plan
@@ -70,12 +69,12 @@ def output_path(folder: Path | str, name: str) -> Path:
 
 
 def compile_file(path: str, target: str | Core, name: str) -> Compiled:
-    """Load, check and compile a file; one that was compiled for another core is refused."""
+    """Load, check and compile a file; one compiled before is compiled anew from its network."""
     model, core = load(path), find_target(target) if isinstance(target, str) else target
     if not model.quantized:
         raise EngineError("the graph is not quantized", where=path, got=model.kind,
                           remedy="run `decent_q quantize` on it first")
-    return compile_graph(require_core(model, core).graph, core, name)
+    return compile_graph(model.graph, core, name)
 
 
 def write_compiled(compiled: Compiled, output: Path, info: Mapping[str, Any], mhz: float | None = None) -> None:
