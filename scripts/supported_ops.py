@@ -12,6 +12,8 @@ from pathlib import Path
 
 from dpuflow.compiler.rewrites import REWRITES
 from dpuflow.compiler.work import _WORK
+from dpuflow.formats.onnx_import import CONVERTERS as ONNX_CONVERTERS
+from dpuflow.formats.onnx_static import STATIC
 from dpuflow.formats.tf_constants import FOLDABLE
 from dpuflow.formats.tf_operators import CONVERTERS, STATIC_ONLY
 from dpuflow.formats.xir_import import CONVERTERS as XIR_CONVERTERS
@@ -76,6 +78,10 @@ def text() -> str:
         "## Rewrites", "", *rewrites(), "", "## Targets", "", *targets(), "",
         "## TensorFlow operators that are read", "",
         ", ".join(f"`{name}`" for name in sorted({*CONVERTERS, *STATIC_ONLY, *FOLDABLE})), "",
+        "## ONNX operators that are read (opset 7 and later)", "",
+        ", ".join(f"`{name}`" for name in sorted(ONNX_CONVERTERS)), "",
+        "Beside them, on shapes and constants alone: "
+        + ", ".join(f"`{name}`" for name in sorted({"Constant", "Shape", *STATIC} - set(ONNX_CONVERTERS))) + ".", "",
         "## XIR operators that are read (compiled files)", "",
         ", ".join(f"`{name}`" for name in sorted(XIR_CONVERTERS)),
     ]

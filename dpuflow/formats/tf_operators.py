@@ -18,7 +18,8 @@ from dpuflow.formats.tf_maps import (
     space_to_batch,
     transposed_conv,
 )
-from dpuflow.formats.tf_recurrent import OUTPUT, block_lstm, reverse, transpose
+from dpuflow.formats.tf_moves import depth_and_space, reduce_over, reduction, slice_, strided_slice, transpose
+from dpuflow.formats.tf_recurrent import OUTPUT, block_lstm, reverse
 from dpuflow.formats.tf_values import TShape
 from dpuflow.ir.graph import Array, Node, Shape, const
 from dpuflow.ops.activation import LeakyAttrs
@@ -179,8 +180,11 @@ def _pool(op: str) -> Converter:
 
 
 def _mean(importer: Importer, node: TFNode) -> None:
-    x = importer.made(node.operands[0])
-    importer.emit(node, "mean", (x,), mean_attrs(node, importer.constant(node, 1, "list of axes"), len(x.shape)))
+    x, axes = importer.made(node.operands[0]), importer.constant(node, 1, "list of axes")
+    if len(x.shape) == 4 and sorted(int(axis) % 4 for axis in axes.reshape(-1)) == [1, 2]:
+        importer.emit(node, "mean", (x,), mean_attrs(node, axes, len(x.shape)))
+    else:
+        reduce_over(importer, node, x, axes, "mean")
 
 
 def _reshape(importer: Importer, node: TFNode) -> None:
@@ -291,11 +295,22 @@ CONVERTERS: Mapping[str, Converter] = {
     "Sub": _simple("sub"),
     "Neg": _simple("neg"),
     "Transpose": transpose,
+    "StridedSlice": strided_slice,
+    "Slice": slice_,
+    "DepthToSpace": depth_and_space,
+    "SpaceToDepth": depth_and_space,
+    "Sum": reduction("sum"),
+    "Max": reduction("max"),
+    "Prod": reduction("product"),
+    "Minimum": _simple("minimum"),
+    "RealDiv": _simple("div"),
+    "Sigmoid": _simple("sigmoid"),
+    "Tanh": _simple("tanh"),
     "ReverseV2": reverse,
     "BlockLSTM": block_lstm,
     "FixNeuron": _fix,
 }
 # Computed at import time, from static shapes.
-STATIC_ONLY = frozenset({"Shape", "StridedSlice", "Pack", "Cast", "Prod", "NoOp", "Fill"})
+STATIC_ONLY = frozenset({"Shape", "Pack", "Cast", "NoOp", "Fill"})
 # Operators of several outputs: the one output that may be read.
 MAIN_OUTPUT: Mapping[str, str] = {"BlockLSTM": OUTPUT}

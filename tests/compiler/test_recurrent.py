@@ -150,7 +150,7 @@ def with_node(name: str, **changes: object) -> TFGraph:
 @pytest.mark.parametrize(("graph", "message"), [
     (with_node("both/forward", use_peephole=True), "peepholes or a clipped cell"),
     (with_node("both/forward", cell_clip=3.0), "peepholes or a clipped cell"),
-    (with_node("both/order", value=np.array([0, 2, 1], np.int32)), "not between batch and time"),
+    (with_node("both/order", value=np.array([0, 2, 1], np.int32)), "not a sequence with time first"),
     (with_node("both/time_axis", value=np.array([1], np.int32)), "another axis than time"),
     (with_node("both/forward/zero", value=np.array(1, np.float32)), "first state is not zero"),
 ])

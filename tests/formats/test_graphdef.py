@@ -199,7 +199,7 @@ INTS = np.int32
     (with_map("Reshape", (np.array([-1, -8, -4], INTS),)), "negative size"),
     (with_map("Reshape", (np.array([-1, 3], INTS),)), "do not fit"),
     (with_map("Reshape", (np.array([7, 32], INTS),)), "does not keep the batch"),
-    (with_map("Mean", (np.array([0], INTS),)), "other axes"),
+    (with_map("Mean", (np.array([0], INTS),)), "over the batch"),
     (with_map("Pad", (np.array([[1, 0], [0, 0], [0, 0], [0, 0]], INTS),)), "impossible padding"),
     (with_map("Pad", (np.array([[0, 0], [0, -1], [0, 0], [0, 0]], INTS),)), "impossible padding"),
     (with_map("Pad", (np.array([[0, 0], [0, 2**30], [0, 0], [0, 0]], INTS),)), "impossible padding"),
@@ -282,6 +282,7 @@ def test_files(tmp_path):
 @pytest.mark.parametrize(("name", "content", "message"), [
     ("absent.pb", None, "no such file"), ("folder.pb", ..., "a folder was given"), ("empty.pb", b"", "is empty"),
     ("text.pb", b"hello there", "damaged or truncated"), ("graph.caffemodel", b"x", "not a model file"),
+    ("graph.onnx", b"x", "damaged or truncated"),
     ("graph", b"x", "no suffix"), ("absent.onnx", None, "no such file"), ("folder", ..., "a folder was given"),
     ("text.xmodel", b"hello there", "damaged or truncated"), ("empty.xmodel", b"", "is empty"),
 ])
