@@ -83,18 +83,32 @@ def load_config(model: str, overrides: Mapping[str, Any]) -> TrainConfig:
 
 
 def config_table(model: str) -> tuple[Mapping[str, Any], Path]:
-    """The entries of ``[train]`` for ``model``, a name in ``configs/`` or a TOML file, and where they stand."""
-    path = Path(model) if model.endswith(".toml") else FOLDER / f"{model}.toml"
-    table = _read(path).get("train")
+    """The entries of ``[train]`` for ``model``, a name in ``configs/`` or a TOML file, and where they stand.
+
+    A configuration whose table ``[model]`` names a ``base`` states only what differs from that one.
+    """
+    path, table, base = _path(model), _read(_path(model)).get("train"), _base(model)
     if not isinstance(table, dict):
         raise ConfigError("the configuration has no table [train]", where=path)
-    return table, path
+    return ({**config_table(base)[0], **table} if base else table), path
+
+
+def _path(model: str) -> Path:
+    return Path(model) if model.endswith(".toml") else FOLDER / f"{model}.toml"
+
+
+def _base(model: str) -> str:
+    """The configuration that ``model`` builds on, or nothing; ConfigError for a base that has one itself."""
+    table = _read(_path(model)).get("model", {})
+    base = str(table.get("base", "")) if isinstance(table, dict) else ""
+    if base and (base == model or "base" in _read(_path(base)).get("model", {})):
+        raise ConfigError("a base that builds on another configuration", where=_path(model), got=base)
+    return base
 
 
 def task_of(model: str) -> str:
     """What the networks of a configuration do, ``[model] task``: "classification" unless it says otherwise."""
-    path = Path(model) if model.endswith(".toml") else FOLDER / f"{model}.toml"
-    table = _read(path).get("model", {})
+    table = _read(_path(_base(model) or model)).get("model", {})
     return str(table.get("task", "classification")) if isinstance(table, dict) else "classification"
 
 

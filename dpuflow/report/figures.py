@@ -211,3 +211,17 @@ def time_split(parts: Sequence[tuple[str, float]]) -> str:
     axes.margins(x=0.14)
     plain_rows(axes)
     return drawing.svg("Predicted milliseconds of the DPU and of the processor's parts; the figures are in the table")
+
+
+def words_against_time(networks: Sequence[Any]) -> str:
+    """Words read, with intervals, against the DPU's predicted milliseconds, a point for each network."""
+    drawing = Drawing("compared", 7.4, 3.2)
+    axes = drawing.axes[0]
+    for at, one in enumerate(sorted(networks, key=lambda network: network.dpu_ms)):
+        share, low, high = (100 * one.words[key] for key in ("accuracy", "low", "high"))
+        axes.errorbar([one.dpu_ms], [share], yerr=[[share - low], [high - share]], fmt="o", capsize=4,
+                      color=SERIES[at % len(SERIES)], label=one.name)
+    axes.set(xlabel="predicted ms on the DPU", ylabel="words read, int8 [%]")
+    axes.set_xlim(left=0)
+    legend_above(axes, 4)
+    return drawing.svg("Words read against predicted milliseconds on the DPU; the figures are in the table")

@@ -29,6 +29,7 @@ def text_content(evidence: TextEvidence) -> dict[str, Any]:
         "pictures": len(evidence.truth), "training": training_facts(evidence), "accuracy": evidence.accuracy,
         "int8": evidence.accuracy[EMULATED], "beam": evidence.beam, "engines": evidence.engines,
         "layer_table": evidence.table, "boundary": evidence.boundary, "others": evidence.others,
+        "compared_svg": figures.words_against_time(evidence.others) if len(evidence.others) > 1 else None,
         "curves_svg": figures.training_curves(series(evidence.training.get("curve", []))),
         **reading_part(evidence), **processor_part(evidence), **quantization_part(evidence), **time_part(evidence),
         "provenance": provenance(evidence),

@@ -20,6 +20,7 @@ from captcha_freeze import freeze_layers  # noqa: E402
 from captcha_keras import EPSILON, build, weights_of  # noqa: E402
 from captcha_networks import CRNN, NETWORKS, STEPS, layer_rows, layer_table  # noqa: E402
 from captcha_trainer import ctc_loss  # noqa: E402
+from train_config import task_of  # noqa: E402
 
 from dpuedge import ctc  # noqa: E402
 from dpuflow.artifact import load_stage  # noqa: E402
@@ -156,6 +157,23 @@ def test_a_batch_depends_on_seed_and_number_alone() -> None:
 def test_impossible_entries_are_refused_by_name(changes: dict[str, object]) -> None:
     with pytest.raises(ConfigError, match=next(iter(changes))):
         load_captcha_config("captcha", changes)
+
+
+def test_the_shipped_configurations_differ_in_what_they_say() -> None:
+    plain = load_captcha_config("captcha_conv", {}).as_json()
+    for model, network in (("captcha", "crnn"), ("captcha_conv_small", "twin_small"),
+                           ("captcha_conv_large", "twin_large")):
+        other = load_captcha_config(model, {}).as_json()
+        assert other["network"] == network
+        assert {name for name in plain if plain[name] != other[name]} <= {"network", "learning_rate"}
+        assert task_of(model) == "ctc"
+
+
+def test_a_base_has_no_base(tmp_path: Path) -> None:
+    for base in ("captcha", str(tmp_path / "x.toml")):
+        (tmp_path / "x.toml").write_text(f'[model]\nbase = "{base}"\n[train]\n')
+        with pytest.raises(ConfigError, match="builds on another"):
+            load_captcha_config(str(tmp_path / "x.toml"), {})
 
 
 @pytest.fixture
