@@ -166,6 +166,23 @@ def snap(values, pos, rounding="half_up", bits=8):
     return nearest
 
 
+def rounding_residue(values, pos, rounding="half_up", bits=8):
+    """How far ``snap`` moves float32 ``values``, in units of ``2**-pos``, as float32.
+
+    Inside the range the difference is exact: at most one half, and a multiple of the value's last bit.
+
+    >>> rounding_residue(np.array([0.25, -1.5, 130.0], np.float32), 0).tolist()
+    [-0.25, 0.5, -3.0]
+    """
+    low, high = int_range(bits)
+    scaled = np.asarray(values, np.float32) * np.float32(2.0 ** pos)
+    nearest = _nearest(scaled, rounding)
+    np.fmax(nearest, np.float32(low), out=nearest)
+    np.fmin(nearest, np.float32(high), out=nearest)
+    nearest -= scaled
+    return nearest
+
+
 def _nearest(scaled, rounding):
     """Float32 rounded half up, away or even, exact: a tie shows as a difference of one half."""
     shape = np.shape(scaled)

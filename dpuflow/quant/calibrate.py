@@ -20,7 +20,7 @@ from dpuflow.errors import QuantizeError
 from dpuflow.formats.graphdef import TFGraph, TFNode
 from dpuflow.formats.tf_import import import_tf
 from dpuflow.ir.graph import Array, Graph, Node, Shape
-from dpuflow.quant.position import find_position
+from dpuflow.quant.position import find_position, snap_blocks
 
 Batches = Iterable[Mapping[str, Array]]
 
@@ -42,7 +42,7 @@ class _Votes:
         self.counts.setdefault(node.name, Counter())[pos] += 1
         if pos == fixed.ALL_ZERO_POS:
             return np.zeros_like(value, np.float32)
-        return fixed.snap(value, pos, rounding, bits)
+        return snap_blocks(value, pos, rounding, bits)
 
 
 def winner(votes: Counter[int]) -> int:

@@ -85,8 +85,8 @@ def test_dpu_accuracy_rounds_activations_half_away(work, monkeypatch):
     import dpuflow.quant.calibrate as calibrate
 
     seen = []
-    snap = calibrate.fixed.snap
-    monkeypatch.setattr(calibrate.fixed, "snap", lambda x, pos, how, bits=8: (seen.append(how), snap(
+    snap = calibrate.snap_blocks
+    monkeypatch.setattr(calibrate, "snap_blocks", lambda x, pos, how, bits: (seen.append(how), snap(
         x, pos, how, bits))[1])
     assert quantize("o") == 0
     assert set(seen) == {"half_up", "half_away"}

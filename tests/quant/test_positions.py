@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dpuedge import fixed
 from dpuflow.errors import QuantizeError
 from dpuflow.quant.calibrate import winner
-from dpuflow.quant.position import find_position
+from dpuflow.quant.position import find_position, saturation_error, snap_blocks, squared_error
 from dpuflow.quant.quantizer import quantize_graph
 
 from quant import small_net, tf_oracle
@@ -22,6 +23,30 @@ def test_least_error_position_against_the_oracle(seed, scale, activation):
     rounding = "half_up" if activation else "half_away"
     assert find_position(x, 1, rounding) == tf_oracle.diffs(x, activation)
     assert find_position(x, 0, rounding) == tf_oracle.overflow(x)
+
+
+@given(st.integers(0, 10**6), st.floats(0.5, 40), st.sampled_from([4, 8, 12]),
+       st.sampled_from(["half_up", "half_away"]))
+@settings(deadline=None, max_examples=60)
+def test_ending_early_changes_nothing(seed, outlier, bits, rounding):
+    """The search stops where saturation alone costs more than the best: all candidates give the same position."""
+    rng = np.random.default_rng(seed)
+    x = np.concatenate([rng.normal(0, 1, 300), rng.normal(0, outlier, 3)]).astype(np.float32)
+    first = find_position(x, 0, rounding, bits)
+    errors = [squared_error(x, first + up, rounding, bits) for up in range(5)]
+    assert find_position(x, 1, rounding, bits) == first + int(np.argmin(errors))
+    floors = [saturation_error(x, first + up, bits) for up in range(5)]
+    assert floors == sorted(floors)
+    assert all(floor <= error * (1 + 1e-12) for floor, error in zip(floors, errors, strict=True))
+
+
+@pytest.mark.parametrize("rounding", ["half_up", "half_away"])
+def test_errors_are_those_of_the_rounded_values(rounding):
+    x = np.random.default_rng(0).normal(0, 3, 200_000).astype(np.float32)
+    for pos in (3, 5, 8):
+        moved = fixed.snap(x, pos, rounding).astype(np.float64) - x
+        assert squared_error(x, pos, rounding, 8) == pytest.approx(float(np.sum(moved**2)), rel=1e-6)
+        assert snap_blocks(x, pos, rounding, 8).tobytes() == fixed.snap(x, pos, rounding).tobytes()
 
 
 def test_zeros_and_ties_of_the_error():
