@@ -111,3 +111,47 @@ def test_cores_are_compared(tmp_path, capsys):
     text = capsys.readouterr().out
     assert "peak_ops_per_cycle: 1152 against 4096" in text
     assert "isa: 0 against 1" in text
+
+
+# -- TFLite ---------------------------------------------------------------------------------------------------
+
+def one_convolution(scale: float = 1 / 16) -> tuple[Graph, bytes]:
+    """A 1 x 1 convolution with a relu here and, with scales that are powers of two, in TFLite."""
+    from dpuflow.engines.litert_model import ModelWriter, Quantization
+    from dpuflow.ir.graph import Node
+    from dpuflow.ir.verify import infer_shapes
+    from dpuflow.ops.conv import ConvAttrs
+
+    values = np.array([[100, -50], [25, 127]], np.int8)  # (out, in)
+    graph = infer_shapes(Graph("one", (
+        Node("x", "input", shape=(1, 2, 2, 2), fix=Fix(4)),
+        const("w", values.T.reshape(1, 1, 2, 2), Fix(6)), const("b", np.array([10, -10], np.int8), Fix(10)),
+        Node("y", "conv2d", ("x", "w", "b"), ConvAttrs(nonlinear="relu"), fix=Fix(4))), ("y",)))
+    writer = ModelWriter()
+    x = writer.tensor("x", (1, 2, 2, 2), Quantization(np.float32(1 / 16)))
+    w = writer.tensor("w", (2, 1, 1, 2), Quantization(np.full(2, 1 / 64, np.float32)), data=values.reshape(2, 1, 1, 2))
+    bias = np.array([10, -10], np.int32)
+    b = writer.tensor("b", (2,), Quantization(np.full(2, 1 / 1024, np.float32)), np.int32, bias)
+    y = writer.tensor("y", (1, 2, 2, 2), Quantization(np.float32(scale)))
+    writer.conv2d([x, w, b], y, (1, 1), (1, 1), "VALID", "relu")
+    return graph, writer.finish([x], [y])
+
+
+@pytest.mark.parametrize(("scale", "code"), [(1 / 16, 0), (1 / 10, 3)])
+def test_tflite_is_compared_in_real_units(tmp_path, capsys, scale, code):
+    graph, data = one_convolution(scale)
+    convert_graph(graph, tmp_path / "one.xmodel", "quantized")
+    (tmp_path / "one.tflite").write_bytes(data)
+    np.save(tmp_path / "x.npy", np.arange(-4, 4, dtype=np.float32).reshape(1, 2, 2, 2) / 4)
+    assert diff(tmp_path / "one.xmodel", tmp_path / "one.tflite", "--input", tmp_path / "x.npy") == code
+    text = capsys.readouterr().out
+    assert "for comparison only" in text
+    assert ("they part at y" in text) == bool(code)
+
+
+def test_damaged_tflite(tmp_path, capsys):
+    graph, _ = one_convolution()
+    convert_graph(graph, tmp_path / "one.xmodel", "quantized")
+    (tmp_path / "bad.tflite").write_bytes(b"no TFLite")
+    assert diff(tmp_path / "one.xmodel", tmp_path / "bad.tflite") == 1
+    assert "not a TFLite file" in capsys.readouterr().err
