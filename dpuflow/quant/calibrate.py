@@ -78,10 +78,17 @@ def check_batch(batch: Mapping[str, Array], placeholders: Iterable[str], iterati
     return {name: _checked_array(batch[name], name, where) for name in names}
 
 
+_NUMBERS = "fiubO"  # floats, integers, truth values, and objects that may be such
+
+
 def _checked_array(value: object, name: str, where: str) -> Array:
     try:
-        array = np.asarray(value, np.float32)
-    except (TypeError, ValueError):
+        given = np.asarray(value)
+        if given.dtype.kind not in _NUMBERS:
+            raise TypeError(given.dtype)
+        with np.errstate(over="ignore"):  # beyond float32: found below
+            array = given.astype(np.float32)
+    except (TypeError, ValueError, OverflowError):
         raise QuantizeError("a value is not an array of numbers", where=where, got=type(value).__name__,
                             expected=f"an NHWC array for '{name}'") from None
     if array.size == 0:

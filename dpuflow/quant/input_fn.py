@@ -28,7 +28,7 @@ def load_function(name: str, flag: str) -> Callable[..., Any]:
     importlib.invalidate_caches()
     try:
         function: Callable[..., Any] = getattr(importlib.import_module(module_name), function_name)
-    except Exception as error:  # whatever the user's module raises while it is imported
+    except (Exception, SystemExit) as error:  # whatever the user's module raises while it is imported
         raise QuantizeError(f"Fail to import {flag.lstrip('-')}, error: {error}", where=f"{flag} {name}",
                             remedy="run from the folder of the module, or set PYTHONPATH") from error
     if not callable(function):
@@ -41,7 +41,8 @@ def _takes_keyword(function: Callable[..., Any]) -> bool:
         parameters = inspect.signature(function).parameters.values()
     except (TypeError, ValueError):
         return True
-    return any(p.name == "iter" or p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters)
+    return any((p.name == "iter" and p.kind is not inspect.Parameter.POSITIONAL_ONLY)
+               or p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters)
 
 
 def _caller(function: Callable[..., Any], name: str) -> InputFn:
@@ -51,7 +52,7 @@ def _caller(function: Callable[..., Any], name: str) -> InputFn:
     def call(iteration: int) -> Mapping[str, Any]:
         try:
             result: Mapping[str, Any] = function(iter=iteration) if keyword else function(iteration)
-        except Exception as error:  # whatever the user's function raises
+        except (Exception, SystemExit) as error:  # whatever the user's function raises
             raise QuantizeError(f"input_fn failed: {type(error).__name__}: {error}",
                                 where=f"{name}(iter={iteration})",
                                 remedy="run it by hand; --debug shows the traceback") from error

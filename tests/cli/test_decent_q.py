@@ -31,6 +31,30 @@ def good(iter):
 def positional(index):
     return good(index)
 
+def only_positional(iter, /):
+    return good(iter)
+
+def bytes_of_pixels(iter):
+    return {"x": np.random.default_rng(iter).integers(0, 256, (4, 8, 8, 2)).astype(np.uint8)}
+
+def leaves(iter):
+    raise SystemExit(0)
+
+def complex_numbers(iter):
+    return {"x": np.ones((4, 8, 8, 2), complex)}
+
+def text(iter):
+    return {"x": np.full((4, 8, 8, 2), "1")}
+
+def ragged(iter):
+    return {"x": [[1, 2], [3]]}
+
+def too_large(iter):
+    return {"x": np.full((4, 8, 8, 2), 1e300)}
+
+def other_size_later(iter):
+    return {"x": np.ones((4, 8, 8 if iter < 2 else 9, 2)) * np.arange(2)}
+
 def raises(iter):
     raise RuntimeError("no pictures here")
 
@@ -97,6 +121,11 @@ def test_input_fn_by_position_and_skip_check(work):
     assert sys.modules["calib_fn"].calls == [0, 1, 2]
 
 
+@pytest.mark.parametrize("name", ["only_positional", "bytes_of_pixels"])
+def test_what_an_input_fn_may_be_and_return(work, name):
+    assert main("decent_q", command(input_fn=f"calib_fn.{name}")) == 0
+
+
 def test_method_and_widths_change_the_positions(work):
     def positions(**changes):
         assert main("decent_q", command(output_dir="o", **changes)) == 0
@@ -137,6 +166,12 @@ BAD = [
     ({"input_fn": "nowhere.good"}, "Fail to import input_fn, error: No module named 'nowhere'"),
     ({"input_fn": "calib_fn.absent"}, "Fail to import input_fn, error:"),
     ({"input_fn": "calib_fn.value"}, "not a function"),
+    ({"input_fn": "calib_fn.leaves"}, "input_fn failed: SystemExit"),
+    ({"input_fn": "calib_fn.complex_numbers"}, "not an array of numbers"),
+    ({"input_fn": "calib_fn.text"}, "not an array of numbers"),
+    ({"input_fn": "calib_fn.ragged"}, "not an array of numbers"),
+    ({"input_fn": "calib_fn.too_large"}, "NaN or infinity"),
+    ({"input_fn": "calib_fn.other_size_later"}, "the input's shape does not fit"),
     ({"input_fn": "calib_fn.raises"}, "input_fn failed: RuntimeError: no pictures here"),
     ({"input_fn": "calib_fn.wrong"}, "input_fn must return a dict"),
     ({"input_fn": "calib_fn.wrong_name"}, "does not fit the graph's placeholders"),

@@ -65,4 +65,9 @@ def fold_constants(graph: TFGraph, config: QuantizeConfig) -> TFGraph:
             made[node.name] = node
     inputs = [graph.node(name) for name in config.input_nodes]
     needed = _needed((*inputs, *constants, *kept), config)
-    return graph.replace(node for node in (*kept, *constants, *inputs) if node.name in needed)
+    return graph.replace(_without_shapes(node) for node in (*kept, *constants, *inputs) if node.name in needed)
+
+
+def _without_shapes(node: TFNode) -> TFNode:
+    """Recorded output shapes are out of date after folding; the vendor's tool drops them here too."""
+    return node.with_attrs(drop=("_output_shapes",)) if "_output_shapes" in node.attrs else node
