@@ -101,6 +101,8 @@ class _Writer:
 
     def cpu_operator(self, node: Node) -> str:
         """One operator, or the float form with its conversions around it."""
+        if node.op == "custom":
+            return self.custom(node)
         if node.fix is not None and node.op in CPU_FORMS:
             return self.operator(node, CPU_FORMS[node.op], "CPU", self.host_operands(node))
         if node.op not in FLOAT_FORMS or (node.fix is not None and node.op not in EXACT_IN_FLOAT):
@@ -116,6 +118,13 @@ class _Writer:
         inner = self.operator(linear, FLOAT_FORMS[node.op], "CPU", operands)
         attrs = LeakyAttrs() if nonlinear == "leaky_relu" else None
         return self.operator(node.replace(op=nonlinear, attrs=attrs), FLOAT_FORMS[nonlinear], "CPU", [inner])
+
+    def custom(self, node: Node) -> str:
+        """An operator that XIR does not define: its type, shape and operands; its code is not in the file."""
+        operands = tuple(self.host(name, as_float=True) for name in node.inputs)
+        attrs = {"shape": i32v(node.shape), "data_type": text("FLOAT32"), "device": text("CPU")}
+        return self.add(XOp(node.name, node.attrs.type, {"input": operands}, attrs,
+                            XTensor(node.name, node.shape, "FLOAT", 32)))
 
     def rounded(self, node: Node, operands: list[str]) -> str:
         """A fixed-point node by its float operator and one rounding."""

@@ -150,6 +150,10 @@ def test_custom_operators_are_named_and_supplied():
         ReferenceEngine(model_from_xir(parse_xmodel(data), "c").graph).run(x)
     read = model_from_xir(parse_xmodel(data), "c", {"Twice": lambda operands, attrs: operands[0] * 2}).graph
     values = ReferenceEngine(read).run(x, ["y", "z"], int8=True)
+    compiled = to_xir(compile_graph(read, find_target("zedboard"), "net"))
+    assert broken_rules(compiled) == ()
+    again_read = import_xir(compiled, {"Twice": lambda operands, attrs: operands[0] * 2})
+    assert np.array_equal(ReferenceEngine(again_read).run(x, ["z"], int8=True)["z"], values["z"])
     assert np.array_equal(values["z"], np.clip(values["y"].astype(int), -128, 127))  # doubled, one bit coarser
 
 
