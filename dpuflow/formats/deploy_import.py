@@ -122,21 +122,6 @@ def _simple(op: str, attrs: Callable[[TFNode, list[Node]], Any] = lambda node, o
     return convert
 
 
-def _deconv(importer: _Importer, node: TFNode) -> None:
-    """A transposed convolution in float; its output size is the input's times the stride (SAME) or fills it."""
-    (x,) = importer.operands(node)
-    weights = importer.values(node, "weights")
-    sums = importer.add(Node(f"{node.name}/sums", "transposed_conv2d", (x.name, weights.name),
-                             attrs=transposed_attrs(node, x.shape, weights.shape)))
-    if "bias" in node.attrs:
-        bias = importer.values(node, "bias")
-        sums = importer.add(Node(f"{node.name}/biased", "bias_add", (sums.name, bias.name)))
-    readers = [importer.graph.node(name) for name in importer.graph.users[node.name]]
-    if len(readers) == 1 and readers[0].op in ("Relu", "Relu6", "LeakyReLU"):  # one rounding, behind it
-        node = node.with_attrs(drop=("opos",))
-    importer.emit(node, "identity", (sums,))
-
-
 def _scale(importer: _Importer, node: TFNode) -> None:
     """A batch normalisation that was not folded: x * weights + bias, in float."""
     (x,) = importer.operands(node)
@@ -205,7 +190,7 @@ CONVERTERS: Mapping[str, Converter] = {
         node, node.tensor("shape"), operands[0].shape)),
     "Squeeze": _squeeze,
     "ExpandDims": _expand_dims,
-    "Deconv2d": _deconv,
+    "Deconv2d": _compute("transposed_conv2d", transposed_attrs),
     "Scale": _scale,
     "DeephiResize": _resize,
     "Softmax": _simple("softmax"),
