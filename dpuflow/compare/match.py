@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from dpuflow.ir.graph import Graph, Node
+from dpuflow.passes.mean_to_pool import MAP_SUFFIX
 
-_SUFFIXES = ("_fix", "/map", "_download_0", "/aquant")
+_SUFFIXES = ("_fix", MAP_SUFFIX, "_download_0", "/aquant")
 
 
 def plain_name(name: str) -> str:
@@ -70,5 +71,8 @@ def layer_pairs(a: Graph, b: Graph) -> dict[str, str]:
 
 
 def unmatched(graph: Graph, matched: set[str]) -> Iterator[str]:
-    """Computed nodes that have no partner."""
-    yield from (node.name for node in _computed(graph) if node.name not in matched)
+    """Computed nodes that have no partner; the 4-D form of a tensor that has one is not another tensor."""
+    for node in _computed(graph):
+        flat = node.name.removesuffix(MAP_SUFFIX)
+        if node.name not in matched and (flat == node.name or flat not in matched):
+            yield node.name
