@@ -82,8 +82,9 @@ NONE_NEEDED = "nothing stands out: the error is ordinary rounding; fine-tune the
 
 
 def remedies(symptoms: Symptoms, costs: bool) -> list[str]:
-    """What would help, the most telling first; for a layer that costs something at least one."""
-    found = [text for rule in RULES if (text := rule(symptoms))]
-    return found or ([NONE_NEEDED] if costs else [])
+    """What would help, the most telling first; for a layer that costs nothing only what is said of tensors of zeros."""
+    if not costs:
+        return [text for text in (_all_zero(symptoms),) if text]
+    return [text for rule in RULES if (text := rule(symptoms))] or [NONE_NEEDED]
 
 

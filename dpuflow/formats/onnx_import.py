@@ -75,6 +75,11 @@ CONVERTERS: Mapping[str, Converter] = {
     "Upsample": shapes.resize,
     "QuantizeLinear": qdq.quantize_linear,
     "DequantizeLinear": qdq.dequantize_linear,
+    # The same operators under the names of the vendor's own domains.
+    "ExtendedQuantizeLinear": qdq.quantize_linear,
+    "ExtendedDequantizeLinear": qdq.dequantize_linear,
+    "VitisQuantizeLinear": qdq.quantize_linear,
+    "VitisDequantizeLinear": qdq.dequantize_linear,
 }
 
 

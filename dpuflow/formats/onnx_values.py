@@ -26,6 +26,7 @@ from dpuflow.ir.graph import Array
 
 PLAIN, NHWC, FLAT = "plain", "nhwc", "flat"
 TO_NHWC, TO_NCHW = (0, 2, 3, 1), (0, 3, 1, 2)
+_WEIGHTS = re.compile(r"[._/]?(weights?|kernel|w)(_\d+)?$", re.IGNORECASE)
 _ILLEGAL = re.compile(r"[^A-Za-z0-9_.\-/>]")
 
 
@@ -80,8 +81,15 @@ class Conversion:
         return made
 
     def stem(self, node: OnnxNode) -> str:
-        """What the nodes made of an ONNX node are called after."""
-        return node.name or node.outputs[0]
+        """What the nodes made of an ONNX node are called after: its name, its output's, or that of its weights.
+
+        Old exporters leave nodes without names and number the tensors; then the weights tell the layer.
+        """
+        output = node.outputs[0]
+        if node.name or not output.isdigit() or len(node.inputs) < 2:
+            return node.name or output
+        stem = _WEIGHTS.sub("", node.inputs[1])
+        return output if not stem or stem.isdigit() else stem
 
     def last_name(self, node: OnnxNode, suffix: str = "") -> str:
         """The name of the node that yields ``node``'s output: a graph output keeps its own name."""

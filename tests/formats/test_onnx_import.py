@@ -381,6 +381,15 @@ def test_every_converter_is_exercised_here():
     assert [op for op in CONVERTERS if f'"{op}"' not in text] == []
 
 
+def test_numbered_layers_are_named_after_their_weights():
+    m = Maker()
+    weights = m.constant(np.ones((4, 3, 1, 1), np.float32), "fire2/squeeze1x1_w_0")
+    m.nodes.append(onnx.helper.make_node("Conv", ["x", weights], ["12"]))
+    m.nodes.append(onnx.helper.make_node("Relu", ["12"], ["out"]))
+    graph = converted(m.model("out"))
+    assert [node.name for node in graph.nodes if node.op != "Const"] == ["x", "fire2/squeeze1x1/Conv2D", "out"]
+
+
 # -- quantized files ------------------------------------------------------------------------------------------
 
 def qdq(m: Maker, x: str, pos: int) -> str:
@@ -421,6 +430,18 @@ def test_quantized_files_become_graphs_with_fix_neurons(tmp_path):
     assert np.abs(got - right).max() <= 2.0**-2
     assert np.mean(got != right) < 0.05
     assert {round(float(v) * 4) for v in np.unique(got)} >= {-10, 10}
+
+
+@pytest.mark.parametrize(("prefix", "domain"), [("Extended", "com.amd.quark"), ("Vitis", "com.vai.quantize")])
+def test_the_vendors_own_names_of_the_pair(prefix, domain):
+    model, _ = quantized_model()
+    plain = converted(model)
+    names = {"QuantizeLinear": {"Extended": "ExtendedQuantizeLinear", "Vitis": "VitisQuantizeLinear"},
+             "DequantizeLinear": {"Extended": "ExtendedDequantizeLinear", "Vitis": "VitisDequantizeLinear"}}
+    for node in model.graph.node:
+        if node.op_type in names:
+            node.op_type, node.domain = names[node.op_type][prefix], domain
+    assert converted(model).nodes == plain.nodes
 
 
 def test_quantize_takes_a_quantized_file_as_it_is(tmp_path, capsys):

@@ -152,6 +152,7 @@ def test_every_remedy_has_its_symptom(rule):
     ill = Symptoms(**{**healthy, **CASES[rule.__name__]})
     assert rule(ill)
     assert rule(ill) in remedies(ill, True)
+    assert remedies(ill, False) == ([rule(ill)] if rule.__name__ == "_all_zero" else [])
 
 
 def test_other_widths_are_worse_the_fewer_bits():
