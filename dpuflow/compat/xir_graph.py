@@ -29,8 +29,13 @@ class Dimensions(int):
 def _plain(value: XValue) -> Any:
     """An attribute as the binding hands it out: vectors are lists, maps are dicts."""
     if value.kind.startswith("map_"):
-        return dict(value.value)
-    return list(value.value) if isinstance(value.value, tuple) else value.value
+        return {key: _bytes(item) for key, item in value.value.items()}
+    return [_bytes(item) for item in value.value] if isinstance(value.value, tuple) else _bytes(value.value)
+
+
+def _bytes(value: Any) -> Any:
+    """Large payloads are views of the file; the binding gives bytes."""
+    return bytes(value) if isinstance(value, memoryview) else value
 
 
 def _typed(value: Any) -> XValue:

@@ -80,3 +80,14 @@ def test_damaged_files_end_as_without_detaching(data):
     message = xir_proto.Graph.FromString(bytes(mutated))
     assert [op.op_attr["data"].bytes_value.value for op in message.op_node if "data" in op.op_attr] == [
         bytes(op.get("data")) for op in made.ops if op.get("data") is not None and op.attrs["data"].kind == "bytes"]
+
+
+def test_the_binding_s_stand_in_gives_bytes(tmp_path):
+    from dpuflow.compat.xir_graph import Graph
+
+    (tmp_path / "g.xmodel").write_bytes(WHOLE)
+    op = Graph.deserialize(str(tmp_path / "g.xmodel")).get_op("x")
+    assert type(op.get_attr("data")) is bytes
+    assert op.get_attr("data") == big(1)
+    assert [type(item) for item in op.get_attr("several")] == [bytes] * 3
+    assert type(op.get_attr("registers")["REG_0"]) is bytes
