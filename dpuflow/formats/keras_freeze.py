@@ -11,6 +11,7 @@ from typing import Any
 from dpuflow.artifact import file_digest, json_digest
 from dpuflow.errors import ConfigError, FormatError
 from dpuflow.formats.graphdef import TFGraph, parse_graphdef
+from dpuflow.formats.keras_layers import freeze_layers, has_recurrent
 
 
 def source_digest(path: Path) -> str:
@@ -36,11 +37,9 @@ def _saved_model_function(path: Path) -> tuple[Any, Any]:
     return loaded, loaded.signatures["serving_default" if "serving_default" in names else names[0]]
 
 
-def _keras_function(path: Path) -> tuple[Any, Any]:
-    import keras
+def _keras_function(model: Any) -> tuple[Any, Any]:
     import tensorflow as tf
 
-    model = keras.models.load_model(path, compile=False)
     specs = [tf.TensorSpec((None, *spec.shape[1:]), spec.dtype, name=spec.name) for spec in model.inputs]
     function = tf.function(lambda *inputs: model(inputs[0] if len(inputs) == 1 else list(inputs), training=False))
     return model, function.get_concrete_function(*specs)
@@ -58,8 +57,13 @@ def _require_tensorflow(path: Path) -> None:
 def freeze_file(path: Path) -> TFGraph:
     """The frozen graph of a SavedModel folder, a .keras or a .h5 file; FormatError if it is none."""
     _require_tensorflow(path)
+    import keras
+
     try:
-        owner, function = _saved_model_function(path) if path.is_dir() else _keras_function(path)
+        model = None if path.is_dir() else keras.models.load_model(path, compile=False)
+        if model is not None and has_recurrent(model):
+            return freeze_layers(model, path)
+        owner, function = _saved_model_function(path) if model is None else _keras_function(model)
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise FormatError(f"cannot load the model ({error})", where=path) from error
     from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
