@@ -12,6 +12,7 @@ from dpuflow.ir.graph import Fix, Graph, Node, const
 from dpuflow.ir.verify import verify
 from dpuflow.ops import get_op
 from dpuflow.passes.fold_batch_norm import fold_batch_norm
+from dpuflow.passes.fold_channel_arithmetic import fold_channel_arithmetic
 from dpuflow.passes.fuse_bias import fuse_bias
 from dpuflow.passes.fuse_nonlinear import fuse_leaky_maximum, fuse_nonlinear
 from dpuflow.passes.leaky_slope import set_leaky_slope
@@ -41,7 +42,8 @@ def _integer_constants(graph: Graph, fixed: set[str]) -> dict[str, Node]:
 
 def as_if_quantized(graph: Graph) -> Graph:
     """The quantized graph's shape with zero weights; never to be run for its values."""
-    for step in (fold_batch_norm, fuse_bias, set_leaky_slope, fuse_leaky_maximum, fuse_nonlinear, prune):
+    for step in (fold_batch_norm, fold_channel_arithmetic, fuse_bias, set_leaky_slope, fuse_leaky_maximum,
+                 fuse_nonlinear, prune):
         graph = step(graph)
     fixed = fixed_nodes(graph)
     integers = _integer_constants(graph, fixed)
