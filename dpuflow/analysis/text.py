@@ -19,8 +19,9 @@ def quantization_text(record: Mapping[str, Any]) -> str:
 def _accuracy(accuracy: Mapping[str, Any]) -> list[str]:
     if not accuracy:
         return []
+    lost = accuracy["drop_points"]
     return [f"accuracy: float {accuracy['float']:.4f}, quantized {accuracy['quantized']:.4f}, "
-            f"{accuracy['drop_points']:+.2f} points lost ({accuracy['measure']})"]
+            f"{abs(lost):.2f} points {'lost' if lost >= 0 else 'won'} ({accuracy['measure']})"]
 
 
 def decibels(value: float | None) -> str:
