@@ -105,7 +105,8 @@ def fact_text(value: Any) -> str:
 def as_text(description: Description) -> str:
     """The description for a terminal."""
     d = description
-    lines = [f"{d.file}: {d.kind}, {d.parameters} parameters, {d.size_bytes} bytes", f"sha256 {d.sha256}"]
+    lines = [f"{d.file}: {d.kind}, {d.parameters} parameters" + (f", {d.size_bytes} bytes" if d.sha256 else "")]
+    lines += [f"sha256 {d.sha256}"] if d.sha256 else []
     if d.core:
         rest = {key: value for key, value in d.core.items() if key != "name"}
         lines.append(f"compiled for {d.core.get('name')}, {fact_text(rest)}")

@@ -57,9 +57,9 @@ def describe_graph(model: Model, path: Path) -> Description:
                                              for node in model.graph.inputs)}
     if model.tf:
         facts["nodes in the file"] = dict(Counter(node.op for node in model.tf.nodes).most_common())
-    return Description(str(path), model.kind, file_digest(path), path.stat().st_size, model.quantized,
-                       parameter_count(model.graph), facts=facts, layers=graph_layers(model.graph),
-                       outputs=model.graph.outputs)
+    digest, size = (file_digest(path), path.stat().st_size) if path.is_file() else ("", 0)  # zoo:NAME is no file
+    return Description(str(path), model.kind, digest, size, model.quantized, parameter_count(model.graph),
+                       facts=facts, layers=graph_layers(model.graph), outputs=model.graph.outputs)
 
 
 def _where_held(graph: XGraph) -> dict[str, str]:

@@ -83,6 +83,13 @@ def test_the_page_stands_alone(compiled):
     assert not [word for word in ("<script", "src=", "href=", "url(") if word in html]
 
 
+def test_a_network_of_the_zoo_is_no_file():
+    made = describe("zoo:lenet")
+    assert (made.sha256, made.size_bytes) == ("", 0)
+    assert made.parameters > 400_000
+    assert "sha256" not in as_text(made)
+
+
 def test_no_model(tmp_path):
     (tmp_path / "x.xmodel").write_bytes(b"no")
     with pytest.raises(FormatError):
