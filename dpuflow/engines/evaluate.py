@@ -11,7 +11,8 @@ from dpuflow.ops import get_op
 OnFix = Callable[[Node, Array], Array]
 
 
-def _last_use(graph: Graph) -> dict[str, str]:
+def last_uses(graph: Graph) -> dict[str, str]:
+    """For every tensor that is read the last node that reads it."""
     return {name: node.name for node in graph.nodes for name in node.inputs}
 
 
@@ -29,7 +30,7 @@ def evaluate(graph: Graph, inputs: Mapping[str, Array], wanted: Iterable[str] | 
     ``inputs``: one NHWC array per input node. ``on_fix`` replaces what ``fix`` nodes compute.
     """
     kept = set(graph.outputs if wanted is None else wanted)
-    last = _last_use(graph)
+    last = last_uses(graph)
     values: dict[str, Array] = {}
     for node in graph.nodes:
         if node.op == "input":

@@ -70,6 +70,17 @@ def align_pool(graph: TFGraph, positions: MutableMapping[str, int], config: Quan
     positions.update(aligned)
 
 
+def tied_positions(graph: TFGraph, positions: Mapping[str, int], config: QuantizeConfig) -> frozenset[str]:
+    """The FixNeurons that a concat or pool binds to another's position, and those they are bound to."""
+    apart = {name: 1000 * at for at, name in enumerate(positions)}
+    bound = dict(apart)
+    align_concat(graph, bound, config)
+    align_pool(graph, bound, config)
+    names = {pos: name for name, pos in apart.items()}
+    moved = {name for name in apart if bound[name] != apart[name]}
+    return frozenset(moved | {names[bound[name]] for name in moved})
+
+
 class _Positions:
     """Positions of a group's tensors, by FixNeuron name."""
 

@@ -1,0 +1,82 @@
+"""Search over remedies by measurement: cheap ones first, until the allowed drop is held."""
+
+from __future__ import annotations
+
+import logging
+import time
+
+from dpuflow.quant.job import QuantizeJob
+from dpuflow.quant.quantizer import Quantized
+from dpuflow.recipe.equalise import Equalisation
+from dpuflow.recipe.judge import Judge, Verdict
+from dpuflow.recipe.plan import Plan, carry_out, sample_of
+from dpuflow.recipe.record import Record, open_record
+from dpuflow.recipe.round_weights import Rounding
+from dpuflow.recipe.sample import Sample
+
+_LOG = logging.getLogger(__name__)
+
+DEFAULT_DROP = 0.1  # percentage points, where the user sets no limit
+
+DEFAULT = Plan("equalise and fine-tune", "round_weights", Equalisation(), True)
+
+# What is tried, in this order.
+PLANS: tuple[Plan, ...] = (
+    Plan("vendor"),
+    Plan("correct biases", "correct_bias"),
+    DEFAULT,
+    Plan("fine-tune", "round_weights", activations=True),
+    Plan("equalise and correct biases", "correct_bias", Equalisation()),
+    Plan("equalise by activations and fine-tune", "round_weights", Equalisation(0.5), True),
+    Plan("equalise and fine-tune freely", "round_weights", Equalisation(), True, Rounding(0.01, (-1, 0, 1, 2), 6), 2),
+    Plan("equalise, fine-tune, search positions", "round_weights", Equalisation(), True, search=True),
+    Plan("best positions for the outputs", "choose_positions", Equalisation(), True),
+)
+
+
+def auto(job: QuantizeJob) -> Quantized:
+    """The first network within ``job.max_drop`` (0.1 points if not given), else the best of all plans.
+
+    Judged by ``job.evaluate``, or without one by how many held-out calibration images change their
+    largest output; the record in ``job.folder`` says which, and lets an interrupted search go on.
+    """
+    sample = sample_of(job)
+    judge = Judge(job, sample)
+    record = open_record(job, judge.by)
+    limit = DEFAULT_DROP if job.max_drop is None else job.max_drop
+    best = record.find(record.best) if record.best else None
+    for plan in PLANS:
+        if best is not None and _holds(best, limit):
+            break
+        if record.find(plan.name) is None:
+            best = _try(job, plan, sample, judge, record, best)
+    _close(record, best, limit)
+    return record.load_best(job)
+
+
+def _try(job: QuantizeJob, plan: Plan, sample: Sample, judge: Judge, record: Record, best: Verdict | None) -> Verdict:
+    """Carry a plan out and judge it; the best verdict so far. The best network is kept before its trial is noted."""
+    started = time.monotonic()
+    quantized = carry_out(job, plan, sample)
+    verdict = judge(quantized)
+    if best is None or verdict.rank < best.rank:
+        best = verdict
+        record.keep(plan.name, quantized)
+    record.add(plan.name, plan.as_json(), verdict, time.monotonic() - started)
+    _LOG.info("%s: %s", plan.name, verdict)
+    return best
+
+
+def _holds(verdict: Verdict, limit: float) -> bool:
+    return verdict.drop is not None and verdict.drop <= limit
+
+
+def _close(record: Record, best: Verdict | None, limit: float) -> None:
+    held = best is not None and _holds(best, limit)
+    record.ended = f"the limit of {limit} points holds" if held else f"no plan holds the limit of {limit} points"
+    record.write()
+
+
+def default(job: QuantizeJob) -> Quantized:
+    """The fixed sequence that helps most networks, without a search."""
+    return carry_out(job, DEFAULT, sample_of(job))
