@@ -154,7 +154,8 @@ class _Task:
 def _task(options: argparse.Namespace) -> _Task:
     """Everything that can be wrong with the options is found here, before anything is computed."""
     widths = tuple(parse_widths(text) for text in options.what_if)
-    graph = read_network(options.graph)
+    shapes = parse_shapes(options.input_shapes) if options.input_shapes else ()
+    graph = read_network(options.graph, shapes)
     is_quantized(graph)  # refuses a deploy graph before its nodes confuse anybody
     config = _config(options, graph)
     context = read_context(Path(options.graph), options.manifest)

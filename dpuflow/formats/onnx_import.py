@@ -6,7 +6,8 @@ converters stand in one table.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import dataclasses
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,7 +25,7 @@ from dpuflow.formats.onnx_graph import OnnxGraph, OnnxNode, parse_onnx
 from dpuflow.formats.onnx_static import STATIC, check_size
 from dpuflow.formats.onnx_values import NHWC, PLAIN, TO_NCHW, Conversion, Value
 from dpuflow.formats.tf_values import FLOAT, TShape
-from dpuflow.ir.graph import Array
+from dpuflow.ir.graph import Array, Shape
 
 CONVERTERS: Mapping[str, Converter] = {
     "Conv": windows.convolution,
@@ -83,13 +84,18 @@ CONVERTERS: Mapping[str, Converter] = {
 }
 
 
-def read_onnx(path: Path | str) -> TFGraph:
+def read_onnx(path: Path | str, shapes: Sequence[Shape] = ()) -> TFGraph:
     """An ONNX file as a frozen graph; FormatError, GraphError or UnsupportedOp naming the node."""
-    return convert_onnx(parse_onnx(read_bytes(path), path))
+    return convert_onnx(parse_onnx(read_bytes(path), path), shapes)
 
 
-def convert_onnx(graph: OnnxGraph) -> TFGraph:
-    """The network as a GraphDef, NHWC. Inputs and outputs keep their names as far as TensorFlow allows."""
+def convert_onnx(graph: OnnxGraph, shapes: Sequence[Shape] = ()) -> TFGraph:
+    """The network as a GraphDef, NHWC. Inputs and outputs keep their names as far as TensorFlow allows.
+
+    ``shapes``: the inputs' (N, H, W, C) in order, for a file that leaves height and width open.
+    """
+    if shapes:
+        graph = dataclasses.replace(graph, inputs=_with_shapes(graph, shapes))
     conversion = Conversion(graph)
     for name in graph.outputs:  # so that no inner node takes an output's name
         if name in graph.inputs or name in graph.initializers:
@@ -104,12 +110,30 @@ def convert_onnx(graph: OnnxGraph) -> TFGraph:
     return _needed(TFGraph((*placeholders, *conversion.nodes), graph.source), conversion)
 
 
+def _with_shapes(graph: OnnxGraph, shapes: Sequence[Shape]) -> dict[str, tuple[int | None, ...] | None]:
+    """The inputs with the sizes that are given, turned to the file's order of axes."""
+    if len(shapes) != len(graph.inputs):
+        raise GraphError("input shapes and inputs differ in number", where=graph.source, got=len(shapes),
+                         expected=", ".join(graph.inputs))
+    made: dict[str, tuple[int | None, ...] | None] = {}
+    for (name, known), given in zip(graph.inputs.items(), shapes, strict=True):
+        last = len(given) == 4 and not _given_channels_last(graph, name)
+        held = (given[0], given[3], given[1], given[2]) if last else tuple(given)
+        if known is not None and (len(known) != len(held) or any(
+                size not in (None, new) for size, new in zip(known[1:], held[1:], strict=True))):
+            raise GraphError("the given shape contradicts the file", where=f"{graph.source}, input '{name}'",
+                             got=tuple(given), expected=known)
+        made[name] = held
+    return made
+
+
 def _inputs(conversion: Conversion) -> list[TFNode]:
     made = []
     for name, shape in conversion.graph.inputs.items():
         if not shape or None in shape[1:]:
             raise GraphError("an input without sizes", where=conversion.graph.source, got=f"{name} {shape}",
-                             expected="fixed height, width and channels", remedy="export the model with a fixed size")
+                             expected="fixed height, width and channels",
+                             remedy="give them with --input-shapes ?,height,width,channels")
         known = (shape[0] or 1, *(int(size or 1) for size in shape[1:]))
         first = len(known) == 4 and not _given_channels_last(conversion.graph, name)
         held = (known[2], known[3], known[1]) if first else known[1:]

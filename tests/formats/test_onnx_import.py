@@ -390,6 +390,21 @@ def test_numbered_layers_are_named_after_their_weights():
     assert [node.name for node in graph.nodes if node.op != "Const"] == ["x", "fire2/squeeze1x1/Conv2D", "out"]
 
 
+def test_open_sizes_are_given_by_the_user():
+    m = Maker()
+    model = m.model(m.node("GlobalAveragePool", conv(m, "x", 3, 4)))
+    for dim in list(model.graph.input[0].type.tensor_type.shape.dim)[2:]:
+        dim.dim_param = "size"
+    parsed = parse_onnx(model.SerializeToString())
+    with pytest.raises(GraphError, match="without sizes"):
+        convert_onnx(parsed)
+    assert convert_onnx(parsed, [(1, 9, 11, 3)]).node("x").get("shape").dims == (-1, 9, 11, 3)
+    with pytest.raises(GraphError, match="contradicts the file"):
+        convert_onnx(parsed, [(1, 9, 11, 4)])
+    with pytest.raises(GraphError, match="differ in number"):
+        convert_onnx(parsed, [(1, 9, 11, 3), (1, 9, 11, 3)])
+
+
 # -- quantized files ------------------------------------------------------------------------------------------
 
 def qdq(m: Maker, x: str, pos: int) -> str:
