@@ -1,8 +1,8 @@
 """What the vendor's loader and runtime demand of an xmodel, checked (xmodel specification, sections 2, 4 and 6).
 
 libxir aborts or crashes where a rule is broken and does not say which; VART finds tensors by name
-and addresses. Everything this library writes passes these rules; ``dpuflow show --check`` applies
-them to any file.
+and addresses. Everything this library writes passes these rules; ``dpuflow show`` applies
+them to every xmodel.
 """
 
 from __future__ import annotations
