@@ -16,6 +16,7 @@ import numpy as np
 from dpuflow.errors import GraphError, UnsupportedOp
 from dpuflow.formats import onnx_elementwise as elementwise
 from dpuflow.formats import onnx_qdq as qdq
+from dpuflow.formats import onnx_resize as resize
 from dpuflow.formats import onnx_shapes as shapes
 from dpuflow.formats import onnx_windows as windows
 from dpuflow.formats.checks import MALFORMED
@@ -70,10 +71,10 @@ CONVERTERS: Mapping[str, Converter] = {
     "ReduceSum": shapes.reduce("Sum"),
     "ReduceMax": shapes.reduce("Max"),
     "ArgMax": shapes.arg_max,
-    "DepthToSpace": shapes.depth_to_space,
-    "SpaceToDepth": shapes.depth_to_space,
-    "Resize": shapes.resize,
-    "Upsample": shapes.resize,
+    "DepthToSpace": resize.depth_to_space,
+    "SpaceToDepth": resize.depth_to_space,
+    "Resize": resize.resize,
+    "Upsample": resize.resize,
     "QuantizeLinear": qdq.quantize_linear,
     "DequantizeLinear": qdq.dequantize_linear,
     # The same operators under the names of the vendor's own domains.
