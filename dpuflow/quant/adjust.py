@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Iterator, Mapping, MutableMapping
 
 from dpuflow.formats.graphdef import TFGraph, TFNode
@@ -104,13 +105,20 @@ class _Positions:
         return self.table[self.weights] + self.table[self.input]
 
 
+def _move(positions: MutableMapping[str, int], name: str, after: int, what: str) -> None:
+    """Give a FixNeuron another position, and say so in the vendor's words."""
+    warnings.warn(f"[DECENT_WARNING] {what}, modify quantize pos from {positions[name]} to {after}", stacklevel=3)
+    positions[name] = after
+
+
 def adjust_shift_cut(groups: tuple[Group, ...], positions: MutableMapping[str, int]) -> None:
     """shift_cut outside 0..16 moves the weights' position."""
     for group in groups:
         at = _Positions(positions, group)
         if at.complete and not 0 <= at.shift_cut <= SHIFT_MAX:
             bound = min(max(at.shift_cut, 0), SHIFT_MAX)
-            positions[at.weights] = bound + positions[at.last] - positions[at.input]
+            _move(positions, at.weights, bound + positions[at.last] - positions[at.input],
+                  f"Shift cut of node {group.compute} is {at.shift_cut}. It exceed range [0, {SHIFT_MAX}]")
 
 
 def prime_factors(number: int) -> list[int]:
@@ -143,7 +151,10 @@ def dense_kernel(inputs: int) -> tuple[int, int, int] | None:
 
 def _window(graph: TFGraph, group: Group) -> int | None:
     """Products per output value, kh * kw * ic; None where the vendor skips the layer."""
-    shape = graph.node(group.weights).tensor().shape
+    weights = graph.node(group.weights)
+    if weights.op != "Const":
+        return None
+    shape = weights.tensor().shape
     if graph.node(group.compute).op == "MatMul":
         sizes = dense_kernel(shape[0])
         return None if sizes is None else math.prod(sizes)
@@ -168,7 +179,8 @@ def adjust_shift_bias(graph: TFGraph, groups: tuple[Group, ...], positions: Muta
         shift_bias = at.sum_pos - positions[at.biases]
         bound = min(max(shift_bias, low), SHIFT_MAX)
         if bound != shift_bias:
-            positions[at.biases] = at.sum_pos - bound
+            _move(positions, at.biases, at.sum_pos - bound,
+                  f"Shift bias of node {group.compute} is {shift_bias}. It exceed range [{low}, {SHIFT_MAX}]")
 
 
 def adjust_positions(graph: TFGraph, groups: tuple[Group, ...], positions: Mapping[str, int],

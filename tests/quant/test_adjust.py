@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pytest
 
@@ -80,7 +82,9 @@ GROUP = Group("c", "x", "c", "w", "b")
 
 def shifted(kind: str, shape: tuple[int, ...], i: int, w: int, b: int, o: int, **options: int) -> tuple[int, int]:
     at = {"x/aquant": i, "w/wquant": w, "b/wquant": b, "c/aquant": o}
-    got = adjust_positions(layer(kind, *shape), (GROUP,), at, config(**options))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        got = adjust_positions(layer(kind, *shape), (GROUP,), at, config(**options))
     assert (got["x/aquant"], got["c/aquant"]) == (i, o)
     return got["w/wquant"], got["b/wquant"]
 
@@ -115,6 +119,16 @@ def test_shifts_mode_2(kind, shape, bias):
     assert shifted(kind, shape, 4, 8, 60, 4, adjust_shift_bias=2) == (8, 60 if bias is None else bias)
 
 
+def test_a_moved_position_is_said():
+    at = {"x/aquant": 4, "w/wquant": 20, "b/wquant": 40, "c/aquant": 4}
+    with pytest.warns(UserWarning, match="modify quantize pos") as said:
+        adjust_positions(layer("Conv2D", 3, 3, 4, 4), (GROUP,), at, config())
+    assert [str(warning.message) for warning in said] == [
+        "[DECENT_WARNING] Shift cut of node c is 20. It exceed range [0, 16], modify quantize pos from 20 to 16",
+        "[DECENT_WARNING] Shift bias of node c is -20. It exceed range [0, 16], modify quantize pos from 40 to 20"]
+
+
+@pytest.mark.filterwarnings("ignore:.DECENT_WARNING. Shift")
 def test_groups_without_all_positions_are_left():
     at = {"w/wquant": 40, "b/wquant": 40, "c/aquant": 4}
     assert adjust_positions(layer("Conv2D", 3, 3, 4, 4), (GROUP,), at, config()) == at

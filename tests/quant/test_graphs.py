@@ -197,6 +197,7 @@ def test_unsupported_operator_is_named():
         quantize_graph(graph, small_net.config(graph), [{"x": np.ones((1, 4, 4, 1))}])
 
 
+@pytest.mark.filterwarnings("ignore:.DECENT_WARNING. Shift")
 def test_shift_adjustment_moves_weights_then_bias():
     from dpuflow.quant.adjust import adjust_positions
     from dpuflow.quant.insert import Group
@@ -212,6 +213,7 @@ def test_shift_adjustment_moves_weights_then_bias():
     assert got["net/conv0/bias/wquant"] == -1 + 4 - 16  # shift_bias 3 + 30 -> 16
 
 
+@pytest.mark.filterwarnings("ignore:.DECENT_WARNING. Shift")
 def test_constant_values_of_all_zero_bias():
     network = small_net.layers(4)
     network[0] = ("conv", network[0][1], np.zeros_like(network[0][2]), network[0][3])

@@ -39,6 +39,7 @@ def test_vendor_recipe_is_decent_qs_rule(work):
     assert files(work / "out") == ["deploy_model.pb", "positions.json", "quantize_eval_model.pb"]
 
 
+@pytest.mark.filterwarnings("ignore:.DECENT_WARNING. Shift")
 def test_record_and_page_hold_the_same_measurements(work, capsys):
     assert quantize("float.pb", "--calibration", "quantize_cmd_user.input_fn", "--recipe", "vendor", "-o", "out",
                     "--evaluate", "data.npz", "--json", "out.json", "--report", "out.html", "--what-if",
