@@ -1,4 +1,4 @@
-"""Random views of captchas: moved, turned, sheared, with other contrast and noise.
+"""Random views of captchas: moved, turned, sheared, crossed by another curve, with other contrast and noise.
 
 A view comes with the place of each of its glyphs, known because the captcha's pitch is: the first
 epochs of a training learn from these places, step by step, until the network is ready for CTC.
@@ -14,6 +14,7 @@ from captcha_config import CaptchaConfig
 
 from dpuedge.image import to_input
 from dpuflow.data.captcha import HEIGHT, WIDTH
+from dpuflow.data.captcha_draw import curve_ink
 
 # The look of the set: the first glyph begins at x = 22 or so, one follows another every 22 pixels.
 TEXT_LEFT, TEXT_RIGHT = 22.0, 133.0
@@ -30,7 +31,14 @@ def views(gray: Any, rng: np.random.Generator, config: CaptchaConfig) -> tuple[A
         cv2.warpAffine(image, matrix, (WIDTH, HEIGHT), dst=warped[index], flags=cv2.INTER_LINEAR,
                        borderMode=cv2.BORDER_REPLICATE)
         centres[index] = matrix[0, 0] * plain + matrix[0, 1] * HEIGHT / 2 + matrix[0, 2]
-    return _toned(warped, rng, config), centres
+    return _toned(_crossed(warped, rng, config.curve_share), rng, config), centres
+
+
+def _crossed(gray: Any, rng: np.random.Generator, share: float) -> Any:
+    """A second curve with its hook through a share of the pictures: what it hides must be told from the rest."""
+    for index in np.flatnonzero(rng.random(len(gray)) < share):
+        gray[index] = (gray[index] * (1 - curve_ink(rng))).astype(np.uint8)
+    return gray
 
 
 def _matrix(rng: np.random.Generator, config: CaptchaConfig) -> Any:

@@ -44,6 +44,7 @@ class CaptchaConfig:
     zoom: float
     shift_x: float
     shift_y: float
+    curve_share: float
     contrast: float
     noise: float
     checkpoint_steps: int
@@ -83,6 +84,7 @@ def _limits(config: CaptchaConfig) -> Sequence[tuple[str, bool, str]]:
         ("warmup_share", 0 <= config.warmup_share < 1, "from 0, below 1"),
         ("average_decay", 0 <= config.average_decay < 1, "from 0, below 1"),
         ("zoom", 0 <= config.zoom < 1, "from 0, below 1"),
+        ("curve_share", 0 <= config.curve_share <= 1, "0 to 1"),
         ("learning_rate", config.learning_rate > 0, "above 0"),
         ("clip_norm", config.clip_norm > 0, "above 0"),
         *((name, getattr(config, name) >= 1, "at least 1") for name in counts),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 import zipfile
 from collections.abc import Iterator
@@ -46,7 +47,8 @@ class Validation:
 
     The first ``plain`` are the pictures themselves; views of them follow, because so few pictures, all
     read rightly, would say little. Words read wrongly are counted, not the loss: one picture that nobody
-    can read would rule it. Among equals the last wins: the learning rate falls all the time.
+    can read would rule it. The last look whose count lies within one standard deviation of the smallest
+    is the best: the learning rate falls all the time, and a lucky look proves nothing.
     """
 
     x: Any
@@ -138,8 +140,9 @@ class Trainer:
             "validation_views_accuracy": float(np.mean(right)), "seconds": round(progress.seconds, 3)})
         progress.loss_sum = 0.0
         progress.looks_since_best += 1
-        if progress.best_errors < 0 or errors <= progress.best_errors:
-            progress.best_errors, progress.best_step, progress.looks_since_best = errors, progress.step, 0
+        progress.best_errors = errors if progress.best_errors < 0 else min(errors, progress.best_errors)
+        if errors <= progress.best_errors + math.sqrt(progress.best_errors):
+            progress.best_step, progress.looks_since_best = progress.step, 0
             self.best = with_averages
 
     def with_weights(self, weights: list[Any], work: Any) -> Any:

@@ -72,7 +72,7 @@ def draw_captcha(word: str, face: Face, rng: np.random.Generator) -> Array:
     ink = _torn(_text_ink(word, face, rng), rng)
     growing = np.linspace(0, 1, WIDTH, dtype=np.float32)[None, :] ** 1.5
     halo = cv2.GaussianBlur(ink, (0, 0), 1.6) * growing * np.float32(0.6)
-    ink = np.maximum(np.maximum(ink, halo), _curve_ink(rng))
+    ink = np.maximum(np.maximum(ink, halo), curve_ink(rng))
     ground = 192 + 56 * np.minimum(np.arange(WIDTH, dtype=np.float32) / 180, 1)
     return np.asarray(np.clip(ground[None, :] * (1 - ink) + np.float32(0.5), 0, 255), dtype=np.uint8)
 
@@ -118,7 +118,7 @@ def _torn(ink: Array, rng: np.random.Generator) -> Array:
     return np.asarray(cv2.remap(ink, across + moves * grows, down, cv2.INTER_LINEAR), dtype=np.float32)
 
 
-def _curve_ink(rng: np.random.Generator) -> Array:
+def curve_ink(rng: np.random.Generator) -> Array:
     """One curve through the text with a hook at its left end, thick there and thin at the right."""
     import cv2
 

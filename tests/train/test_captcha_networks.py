@@ -123,7 +123,7 @@ def test_steps_say_the_glyph_that_stands_over_them() -> None:
 
 
 def test_views_know_where_the_glyphs_went() -> None:
-    config = load_captcha_config("captcha_conv", {"noise": 0.0, "contrast": 0.0, "shear": 0.0})
+    config = load_captcha_config("captcha_conv", {"noise": 0.0, "contrast": 0.0, "shear": 0.0, "curve_share": 0.0})
     gray = np.full((20, 50, 200), 255, np.uint8)
     plain = 22.0 + 2.5 * 111.0 / 5  # the third glyph's centre
     gray[:, 20:30, int(plain) - 2:int(plain) + 3] = 0
@@ -132,7 +132,7 @@ def test_views_know_where_the_glyphs_went() -> None:
         ink = 255.0 - image
         assert float((ink.sum(axis=0) * np.arange(200)).sum() / ink.sum()) == pytest.approx(centre[2], abs=1.5)
     plain_views = dict.fromkeys(
-        ("noise", "contrast", "shear", "zoom", "shift_x", "shift_y", "rotation_degrees"), 0.0)
+        ("noise", "contrast", "curve_share", "shear", "zoom", "shift_x", "shift_y", "rotation_degrees"), 0.0)
     still = load_captcha_config("captcha_conv", plain_views)
     assert (views(gray, np.random.default_rng(1), still)[0] == gray).all()
 
