@@ -41,7 +41,8 @@ class QuantizedModel:
         write_graphdef(self.result.deploy, Path(folder) / "deploy_model.pb")
 
 
-def _batches(calibration: Calibration, shapes: Mapping[str, Shape], batch: int, iterations: int) -> CalibrationSet:
+def calibration_batches(calibration: Calibration, shapes: Mapping[str, Shape], batch: int = 128,
+                        iterations: int = 10) -> CalibrationSet:
     """The batches as a set that can be run through again."""
     from dpuflow.calibration import CalibrationSet, Reading, open_calibration
 
@@ -89,8 +90,9 @@ def quantize(model: Model | Path | str, calibration: Calibration, *, input_nodes
     shapes = tuple(model.graph.node(name).shape for name in inputs)
     config = QuantizeConfig(inputs, outputs, shapes, calib_iter=calib_iter, **options)
     measured = None if evaluate is None else (lambda result: evaluate(quantized_runner(result, config)))
-    job = QuantizeJob(model.tf, config, _batches(calibration, config.shapes, batch, calib_iter), measured, max_drop,
-                      Path(folder), float_accuracy=evaluate(float_runner(model.tf, config)) if evaluate else None)
+    batches = calibration_batches(calibration, config.shapes, batch, calib_iter)
+    job = QuantizeJob(model.tf, config, batches, measured, max_drop, Path(folder),
+                      float_accuracy=evaluate(float_runner(model.tf, config)) if evaluate else None)
     result = find_recipe(recipe)[0](job)
     if positions:
         result = apply_positions(result, positions, config, "positions")

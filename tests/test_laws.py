@@ -104,8 +104,10 @@ def test_the_board_imports_the_library_in_the_emulator_only(path):
     assert not uses or path.name == "emulator.py"
 
 
-# Who may import TensorFlow, Keras or plotting libraries: their files, pages, pictures, the bridge to TensorFlow.
-HEAVY_ON_DEMAND = ("dpuflow/data", "dpuflow/report", "dpuflow/formats/keras_freeze.py", "dpuflow/tensorflow")
+# Who may import TensorFlow, Keras or plotting libraries: their files, pages, pictures, the bridge to TensorFlow,
+# quantization-aware training.
+HEAVY_ON_DEMAND = ("dpuflow/data", "dpuflow/report", "dpuflow/formats/keras_freeze.py", "dpuflow/tensorflow",
+                   "dpuflow/qat")
 
 
 @pytest.mark.parametrize("path", [p for p in LIBRARY if not relative(p).startswith(HEAVY_ON_DEMAND)], ids=relative)

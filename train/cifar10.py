@@ -75,7 +75,8 @@ def compiled_model(config: CifarConfig, steps: int) -> Any:
     rate = keras.optimizers.schedules.CosineDecay(0.0, steps - warm, warmup_target=config.learning_rate,
                                                   warmup_steps=warm)
     loss = keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=config.label_smoothing)
-    model.compile(keras.optimizers.AdamW(rate, weight_decay=config.weight_decay), loss, metrics=["accuracy"])
+    model.compile(keras.optimizers.AdamW(rate, weight_decay=config.weight_decay), loss, metrics=["accuracy"],
+                  jit_compile=False)
     return model
 
 

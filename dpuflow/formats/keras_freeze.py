@@ -66,13 +66,24 @@ def freeze_file(path: Path) -> TFGraph:
         owner, function = _saved_model_function(path) if model is None else _keras_function(model)
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise FormatError(f"cannot load the model ({error})", where=path) from error
+    return _frozen(function, owner, path)
+
+
+def freeze_model(model: Any) -> TFGraph:
+    """The frozen inference graph of a Keras model in memory."""
+    owner, function = _keras_function(model)
+    return _frozen(function, owner, f"Keras model '{model.name}'")
+
+
+def _frozen(function: Any, owner: Any, source: object) -> TFGraph:
+    """A traced function with its variables, which ``owner`` keeps alive, as constants."""
     from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
     frozen = convert_variables_to_constants_v2(function)
     definition = frozen.graph.as_graph_def()
     definition.ClearField("library")
     del owner
-    return without_closing_identities(parse_graphdef(definition.SerializeToString(), path))
+    return without_closing_identities(parse_graphdef(definition.SerializeToString(), source))
 
 
 def without_closing_identities(graph: TFGraph) -> TFGraph:

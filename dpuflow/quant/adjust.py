@@ -71,15 +71,23 @@ def align_pool(graph: TFGraph, positions: MutableMapping[str, int], config: Quan
     positions.update(aligned)
 
 
+def position_leaders(graph: TFGraph, positions: Mapping[str, int], config: QuantizeConfig) -> dict[str, str]:
+    """For every FixNeuron that a concat or pool binds to another's position, that other one."""
+    names = dict(enumerate(positions))
+    bound = {name: at for at, name in names.items()}
+    for _ in range(len(names)):  # a leader may be bound itself
+        before = dict(bound)
+        align_concat(graph, bound, config)
+        align_pool(graph, bound, config)
+        if bound == before:
+            break
+    return {name: names[bound[name]] for at, name in names.items() if bound[name] != at}
+
+
 def tied_positions(graph: TFGraph, positions: Mapping[str, int], config: QuantizeConfig) -> frozenset[str]:
-    """The FixNeurons that a concat or pool binds to another's position, and those they are bound to."""
-    apart = {name: 1000 * at for at, name in enumerate(positions)}
-    bound = dict(apart)
-    align_concat(graph, bound, config)
-    align_pool(graph, bound, config)
-    names = {pos: name for name, pos in apart.items()}
-    moved = {name for name in apart if bound[name] != apart[name]}
-    return frozenset(moved | {names[bound[name]] for name in moved})
+    """The FixNeurons whose positions are bound together."""
+    leaders = position_leaders(graph, positions, config)
+    return frozenset(leaders) | frozenset(leaders.values())
 
 
 class _Positions:
