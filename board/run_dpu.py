@@ -15,7 +15,7 @@ import sys
 import traceback
 from collections import namedtuple
 
-from dpuedge import backends, manifest, session, show, sources
+from dpuedge import backends, manifest, runtimes, session, show, sources
 from dpuedge.console import as_text, say
 from dpuedge.errors import DpuError
 
@@ -34,12 +34,18 @@ def parser():
     """The command line."""
     parse = argparse.ArgumentParser(prog=PROGRAM, description=__doc__.splitlines()[0])
     add = parse.add_argument
-    add("model", metavar="MODEL", help="compiled .xmodel with its .json beside it, or the folder of both")
+    add("model", metavar="MODEL", help="compiled .xmodel, .elf or libdpumodel*.so with its .json beside it, or the "
+                                       "folder of an .xmodel")
     add("images", metavar="IMAGE", nargs="*", help="picture files, folders (recursive) or globs")
     add("--input", metavar="X.npy", help="array N,H,W,C instead of pictures: float32 in the network's own "
                                          "input scale, or int8 as the network takes it")
     add("--backend", choices=backends.NAMES, default="auto", help="what runs the model (default: auto)")
     add("--engine", choices=("fast", "reference"), default="fast", help="the emulator's engine (default: fast)")
+    add("--kernel", help="n2cube: the kernel's name (default: the only one of the file)")
+    add("--input-node", help="n2cube: the boundary node that takes the input (default: from the file)")
+    add("--output-node", help="n2cube: the boundary node that gives the output (default: from the file)")
+    add("--overlay", metavar="dpu.bit", help="pynq: the bitstream to program")
+    add("--timeout", type=float, default=10.0, metavar="S", help="DPU: seconds to wait for one run (default: 10)")
     add("--quantize-input", choices=sorted(session.ROUNDINGS), default="round",
         help="float input to int8: round half up, or trunc as the board's runtimes do; both saturate")
     add("--stream", metavar="SOURCE", help="frames of a camera (its number), a film, an address or numbered pictures "
@@ -70,18 +76,30 @@ def _parse(argv):
 
 def run(options):
     """Read everything; the number of sources that could not be read. DpuError ends the run."""
-    backend, note = backends.choose(options.backend)
     model = manifest.load(options.model)
+    backend, note = _choose(model, options)
     work = _sources(options, model)
     count = 1 if options.stream else min(options.threads, len(work))
     if note:
         say(sys.stderr, "%s: %s" % (PROGRAM, note))
-    runners = [backend.open_runner(model, options.engine) for _ in range(count)]
+    runners = []
     try:
+        for _ in range(count):
+            runners.append(backend.open_runner(model, options))
+        model, note = runtimes.adapted(model, runners[0])
+        if note:
+            say(sys.stderr, "%s: %s" % (PROGRAM, note))
         return _report(work, runners, Run(model, backend, runners[0].name, options))
     finally:
         for runner in runners:
             runner.close()
+
+
+def _choose(model, options):
+    """The back end and a note; a file of our own compiler is never handed to a DPU unasked."""
+    if options.backend == "auto" and model.tool.startswith(runtimes.OURS) and not options.overlay:
+        return backends.choose("emulator", model.path)[0], "emulating the DPU on this CPU: %s" % runtimes.SILICON
+    return backends.choose(options.backend, model.path, options.overlay)
 
 
 def _sources(options, model):

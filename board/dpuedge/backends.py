@@ -8,21 +8,19 @@ import glob
 import os
 from collections import namedtuple
 
-from dpuedge import emulator
+from dpuedge import emulator, n2cube, runtimes
 from dpuedge.errors import BackendError
+from dpuedge.manifest import SUFFIX
 
 
-class Backend(namedtuple("Backend", "name emulated open_runner find_missing")):
+class Backend(namedtuple("Backend", "name emulated open_runner find_missing suffixes")):
     """A way to run a model.
 
-    ``open_runner(model, engine)`` makes a runner, or is None where this version has none;
-    ``find_missing()`` lists what the back end lacks on this machine.
+    ``open_runner(model, options)`` makes a runner; ``find_missing()`` lists what the back end lacks on
+    this machine; ``suffixes`` are those of the model files it takes.
     """
 
     __slots__ = ()
-
-
-LIBRARY_FOLDERS = ("/usr/local/lib", "/usr/lib", "/lib")  # where the DNNDK runtime is looked for
 
 
 def _has_module(name):
@@ -43,14 +41,12 @@ def _missing_modules(*names):
 
 
 def _missing_n2cube():
-    missing = [] if os.path.exists("/dev/dpu") else ["device /dev/dpu"]
-    if not any(os.path.exists(os.path.join(folder, "libn2cube.so")) for folder in LIBRARY_FOLDERS):
-        missing.append("library libn2cube.so")
-    return missing
+    missing = [] if os.path.exists(n2cube.device()) else ["device %s" % n2cube.device()]
+    return missing if n2cube.find_library() else missing + ["library %s" % n2cube.LIBRARY]
 
 
 def _missing_vart():
-    has_device = os.path.exists("/dev/dpu") or glob.glob("/dev/dri/renderD*")
+    has_device = os.path.exists(n2cube.device()) or glob.glob("/dev/dri/renderD*")
     return ([] if has_device else ["device /dev/dpu or /dev/dri/renderD*"]) + _missing_modules("vart", "xir")
 
 
@@ -58,34 +54,55 @@ def _missing_pynq():
     return _missing_modules("pynq_dpu")
 
 
+def _open_emulator(model, options):
+    return emulator.open_runner(model, options.engine)
+
+
+XMODEL, ELF = (".xmodel",), (".elf", ".so")
 BACKENDS = (
-    Backend("emulator", True, emulator.open_runner, emulator.find_missing),
-    Backend("n2cube", False, None, _missing_n2cube),
-    Backend("vart", False, None, _missing_vart),
-    Backend("pynq", False, None, _missing_pynq),
+    Backend("emulator", True, _open_emulator, emulator.find_missing, XMODEL),
+    Backend("n2cube", False, runtimes.open_n2cube, _missing_n2cube, ELF),
+    Backend("vart", False, runtimes.open_vart, _missing_vart, XMODEL),
+    Backend("pynq", False, runtimes.open_pynq, _missing_pynq, XMODEL),
 )
 NAMES = ("auto",) + tuple(backend.name for backend in BACKENDS)
 
 
-def choose(name):
-    """The :class:`Backend` that ``name``, one of ``NAMES``, means, and a note on an automatic choice.
+def choose(name, path=SUFFIX, overlay=None):
+    """The :class:`Backend` that ``name``, one of ``NAMES``, means for a model file, and a note on an automatic choice.
 
-    ``auto`` takes the emulator as long as no DPU back end can run here, and says so in the note.
-    BackendError when the one asked for is not there.
+    ``auto`` takes the first DPU back end for this kind of file that can run here (pynq only with an
+    overlay: it reprograms the FPGA), else the emulator, and says why. BackendError when the one
+    asked for is not there.
     """
     if name == "auto":
-        backend, note = choose("emulator")[0], "emulating the DPU on this CPU, because no DPU is used: %s"
-        return backend, note % "; ".join(
-            "%s %s" % (row.name, _reason(row)) for row in BACKENDS if not row.emulated)
+        return _automatic(path, overlay)
     backend = dict((row.name, row) for row in BACKENDS)[name]
-    if backend.open_runner is None or backend.find_missing():
+    if not path.endswith(backend.suffixes):
+        raise BackendError("back end '%s' does not run this kind of file" % name, where=path,
+                           expected=" or ".join(backend.suffixes))
+    if name == "pynq" and not overlay:
+        raise BackendError("back end 'pynq' programs the FPGA: name the bitstream", expected="--overlay dpu.bit")
+    if backend.find_missing():
         remedy = emulator.REMEDY if backend.emulated else "use --backend emulator for the same bits without a board"
         raise BackendError("back end '%s' is not available: it %s" % (name, _reason(backend)), remedy=remedy)
     return backend, None
 
 
+def _automatic(path, overlay):
+    for row in BACKENDS:
+        wanted = overlay if row.name == "pynq" else not overlay
+        if not row.emulated and wanted and path.endswith(row.suffixes) and not row.find_missing():
+            return row, None
+    reasons = "; ".join("%s %s" % (row.name, _reason(row)) for row in BACKENDS
+                        if not row.emulated and path.endswith(row.suffixes))
+    if overlay or not path.endswith(XMODEL):
+        raise BackendError("no back end for this model is available here: %s" % reasons, where=path,
+                           remedy="run it on the board, or give the .xmodel for the emulator")
+    return choose("emulator", path)[0], "emulating the DPU on this CPU, because no DPU is used: %s" % reasons
+
+
 def _reason(backend):
-    missing = backend.find_missing()
-    if missing:
-        return "lacks %s" % ", ".join(missing)
-    return "is not supported by this version"
+    if backend.name == "pynq" and not backend.find_missing():
+        return "needs --overlay"
+    return "lacks %s" % ", ".join(backend.find_missing())

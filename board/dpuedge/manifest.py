@@ -19,6 +19,7 @@ from dpuedge.errors import ImageError, ManifestError
 
 SCHEMA = 1
 SUFFIX = ".xmodel"
+SUFFIXES = (SUFFIX, ".elf", ".so")  # the vendor's ELF files carry no digest in the manifest unless one was added
 TEXT = (str, type(u""))
 REBUILD = "compile the model again (make compile) and keep both files together"
 TAIL_OPS = tail.NAMES  # what the host can run behind the DPU
@@ -51,7 +52,7 @@ def load(path):
     the two do not belong together (digest, label count, shapes).
     """
     path = find_model(path)
-    manifest_path = os.path.splitext(path)[0] + ".json"
+    manifest_path = manifest_of(path)
     data = _read_json(manifest_path)
     model = _build(data, path, manifest_path)
     _check_input(model, manifest_path)
@@ -65,11 +66,20 @@ def find_model(path):
         return _only_model(path)
     if not os.path.exists(path):
         raise ManifestError("no such model", where=path, remedy="run `make compile`, or check the path")
-    if not path.endswith(SUFFIX):
+    if not path.endswith(SUFFIXES):
         raise ManifestError("not a compiled model", where=path, expected="a %s file or its folder" % SUFFIX,
                             got=os.path.basename(path),
                             remedy="give the file that `make compile` or `dnnc` wrote")
     return path
+
+
+def manifest_of(path):
+    """The manifest's path beside a model file: ``<stem>.json``; of DNNDK's files the network's name is the stem."""
+    folder, name = os.path.split(os.path.splitext(path)[0])
+    for prefix in ("libdpumodel", "dpu_"):
+        if not path.endswith(SUFFIX) and name.startswith(prefix):
+            name = name[len(prefix):]
+    return os.path.join(folder, name + ".json")
 
 
 def _only_model(folder):
@@ -227,12 +237,13 @@ def _build(data, path, manifest_path):
         values.update((key, _get(data, key, reader, "") if key in data else default)
                       for key, reader, default in OPTIONAL)
         files = _get(data, "files", _dict, "")
-        expected = _get(files, os.path.basename(path), _text, "files")
+        own = os.path.basename(path)
+        expected = _get(files, own, _text, "files") if own in files or path.endswith(SUFFIX) else None
     except ManifestError as error:
         error.where = "%s: %s" % (manifest_path, error.where)
         raise
     digest = file_sha256(path)
-    if digest != expected:
+    if expected is not None and digest != expected:
         raise ManifestError("the model is not the one its manifest describes", where=path,
                             expected="sha256 %s" % expected[:16], got=digest[:16], remedy=REBUILD)
     parameters = _parameters(values["cpu_tail"], files, path) if values["cpu_tail"] else {}
