@@ -12,7 +12,7 @@ TRAIN_FLAGS  ?=
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
 .NOTPARALLEL:
-.PHONY: all help setup setup-train train freeze quantize compile emulate report elf test check bench accuracy accuracy-captcha lock clean distclean
+.PHONY: all help setup setup-train train freeze quantize compile emulate report elf test check bench accuracy accuracy accuracy-quantizer accuracy-cifar10-captcha lock clean distclean
 .DEFAULT_GOAL := all
 
 all: report  ## all stages, then the report (default)
@@ -69,6 +69,18 @@ accuracy: $(VENV)/.train  ## accuracy on real data (DPUFLOW_DATA), several seeds
 
 accuracy-captcha: $(VENV)/.train  ## captcha networks by cross-validation (DPUFLOW_DATA); takes hours
 	$(BIN)/python scripts/accuracy_captcha.py
+
+CIFAR        := mobilenet_cifar10 vgg_cifar10
+accuracy-quantizer: freeze  ## what each quantization recipe loses: MODEL, and CIFAR-10 networks with DPUFLOW_DATA
+	$(BIN)/python scripts/accuracy_quantizer.py --views $(BUILD)/$(MODEL)
+	@test -z "$$DPUFLOW_DATA" || $(MAKE) --no-print-directory accuracy-cifar10
+accuracy-cifar10: $(VENV)/.train
+	for name in $(CIFAR); do \
+	  $(BIN)/python train/cifar10.py --model $$name --out $(BUILD)/$$name/train --resume && \
+	  $(BIN)/python train/freeze.py --from $(BUILD)/$$name/train/model.keras --out $(BUILD)/$$name/freeze || exit 1; done
+	$(BIN)/python train/rescale_channels.py --train $(BUILD)/mobilenet_cifar10/train --out $(BUILD)/mobilenet_hard/train
+	$(BIN)/python train/freeze.py --from $(BUILD)/mobilenet_hard/train/model.keras --out $(BUILD)/mobilenet_hard/freeze
+	$(BIN)/python scripts/accuracy_quantizer.py $(addprefix $(BUILD)/,$(CIFAR) mobilenet_hard)
 
 lock: $(VENV)/.dev  ## write the lock files anew
 	$(BIN)/python scripts/lock.py

@@ -53,13 +53,42 @@ def test_augmentation_moves_and_mirrors_within_the_shift():
     assert set(columns) == {8, 9, 10, 11, 12, 19, 20, 21, 22, 23}
 
 
-def test_a_stopped_training_goes_on(tmp_path):
+def tiny(width):
+    """In place of the real networks: what a training needs to be one."""
+    import keras
+
+    entry = keras.Input((32, 32, 3))
+    x = keras.layers.BatchNormalization()(keras.layers.Conv2D(2, 3, 4)(entry))
+    return keras.Model(entry, keras.layers.Dense(10)(keras.layers.GlobalAveragePooling2D()(x)))
+
+
+def test_a_stopped_training_goes_on(tmp_path, monkeypatch):
+    import cifar10_networks
     from cifar10 import train
     from cifar10_config import load_cifar_config
 
+    monkeypatch.setitem(cifar10_networks.NETWORKS, "mobilenet", tiny)
     config = load_cifar_config("mobilenet_cifar10", {"width": 0.125, "epochs": 2.0, "batch": 20})
     checkpoint = tmp_path / "c.keras"
     model = train(config, small(), small(10), checkpoint, False)
     again = train(config, small(), small(10), checkpoint, True)  # nothing left to do
     for first, second in zip(model.get_weights(), again.get_weights(), strict=True):
         np.testing.assert_array_equal(first, second)
+
+
+def test_rescaled_channels_compute_the_same():
+    import keras
+    from cifar10_networks import mobilenet
+    from rescale_channels import rescale
+
+    keras.utils.set_random_seed(0)
+    model = mobilenet(0.125)
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            gamma, _, mean, variance = layer.get_weights()
+            layer.set_weights([gamma, gamma * 0 + 0.5, mean, variance])
+    x = np.random.default_rng(0).normal(0, 1, (6, 32, 32, 3)).astype(np.float32)
+    before, kernel = np.asarray(model(x)), model.get_layer("dw3_conv").get_weights()[0]
+    assert rescale(model, x, 6.0, 0) > 50
+    np.testing.assert_allclose(np.asarray(model(x)), before, rtol=1e-3, atol=1e-4)
+    assert np.abs(model.get_layer("dw3_conv").get_weights()[0] / kernel).max() > 16
