@@ -12,7 +12,7 @@ TRAIN_FLAGS  ?=
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
 .NOTPARALLEL:
-.PHONY: all help setup setup-train train freeze quantize compile emulate report elf test check bench accuracy accuracy accuracy-quantizer accuracy-cifar10-captcha lock clean distclean
+.PHONY: all help setup setup-train train freeze quantize compile emulate report elf board-bundle test check bench accuracy accuracy-captcha accuracy-quantizer accuracy-cifar10 lock clean distclean
 .DEFAULT_GOAL := all
 
 all: report  ## all stages, then the report (default)
@@ -52,6 +52,9 @@ report: emulate  ## build/<model>/report/report.html
 elf: quantize  ## the vendor's dnnc: the .so for N2Cube (DCF=board.dcf, VENDOR_FLAGS=--licence-accepted)
 	$(BIN)/dpuflow compile $(BUILD)/$(MODEL)/quantize/deploy_model.pb --backend vendor --target $(TARGET) \
 		$(if $(DCF),--dcf $(DCF)) -o $(BUILD)/$(MODEL)/elf/$(MODEL).so $(VENDOR_FLAGS)
+
+board-bundle: compile  ## one archive to copy to a board (ELF=libdpumodel<name>.so: the vendor's library)
+	$(BIN)/python scripts/bundle_board.py --model $(MODEL) --build $(BUILD) $(if $(ELF),--elf $(ELF))
 
 test: $(VENV)/.dev  ## all tests
 	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest

@@ -15,7 +15,7 @@ import sys
 import traceback
 from collections import namedtuple
 
-from dpuedge import backends, manifest, runtimes, session, show, sources
+from dpuedge import backends, manifest, runtimes, session, show, sources, verify
 from dpuedge.console import as_text, say
 from dpuedge.errors import DpuError
 
@@ -48,6 +48,7 @@ def parser():
     add("--timeout", type=float, default=10.0, metavar="S", help="DPU: seconds to wait for one run (default: 10)")
     add("--quantize-input", choices=sorted(session.ROUNDINGS), default="round",
         help="float input to int8: round half up, or trunc as the board's runtimes do; both saturate")
+    add("--verify", metavar="golden.npz", help="compare int8 outputs with the emulator's bits, read no pictures")
     add("--stream", metavar="SOURCE", help="frames of a camera (its number), a film, an address or numbered pictures "
                                            "(p_%%03d.png) instead of pictures, until they end or Ctrl-C")
     add("--frames", type=_count, metavar="N", help="end a stream after N frames")
@@ -67,8 +68,8 @@ def _parse(argv):
     if any(text.startswith("-") for text in late):
         parse.error("unrecognized arguments: %s" % " ".join(late))
     options.images = options.images + late
-    if bool(options.images) + bool(options.input) + bool(options.stream) != 1:
-        parse.error("give pictures, --input or --stream, one of the three")
+    if bool(options.images) + bool(options.input) + bool(options.stream) + bool(options.verify) != 1:
+        parse.error("give pictures, --input, --stream or --verify, one of the four")
     if options.frames and not options.stream:
         parse.error("--frames needs --stream")
     return options
@@ -78,6 +79,8 @@ def run(options):
     """Read everything; the number of sources that could not be read. DpuError ends the run."""
     model = manifest.load(options.model)
     backend, note = _choose(model, options)
+    if options.verify:
+        return _verify(model, backend, options)
     work = _sources(options, model)
     count = 1 if options.stream else min(options.threads, len(work))
     if note:
@@ -93,6 +96,23 @@ def run(options):
     finally:
         for runner in runners:
             runner.close()
+
+
+def _verify(model, backend, options):
+    """Compare with golden outputs; 1 when any value differs."""
+    size = 1
+    for length in model.outputs[0].shape:
+        size *= length
+    given, expected = verify.load(options.verify, model.inputs[0], size)
+    runner = backend.open_runner(model, options)
+    try:
+        images, values, first = verify.compare(runner, given, expected)
+    finally:
+        runner.close()
+    say(sys.stdout, "%s%s: %d of %d images differ from the emulator's bits, %d of %d values%s" % (
+        backend.name, " (EMULATED, no DPU ran)" if backend.emulated else "", images, len(given), values, expected.size,
+        "; first: %s" % first if first else ""))
+    return images
 
 
 def _choose(model, options):

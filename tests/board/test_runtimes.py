@@ -252,3 +252,20 @@ def test_each_known_failure_is_found_by_each_of_its_signs(row):
     for sign in row.signs:
         assert failures.explain(f"[DNNDK] {sign} here") is row
     assert failures.explain("all is well") is failures.EXIT
+
+
+def test_golden_vectors_tell_where_bits_part(board, monkeypatch):
+    images, model = np.load(board / "x.npy"), board / "model" / "libdpumodeltiny.so"
+    np.savez(board / "golden.npz", input=images, output=monkeypatch.answers)
+    done = run(model, "--verify", board / "golden.npz")
+    assert done.returncode == 0, done.stderr
+    assert "n2cube: 0 of 4 images differ" in done.stdout
+    wrong = monkeypatch.answers.copy()
+    wrong[2, 1] ^= 1
+    np.savez(board / "golden.npz", input=images, output=wrong)
+    done = run(model, "--verify", board / "golden.npz")
+    assert done.returncode == 1
+    assert "1 of 4 images differ" in done.stdout
+    assert "image 2, value 1" in done.stdout
+    np.savez(board / "golden.npz", input=images[:, :4], output=wrong)
+    assert "for another model" in run(model, "--verify", board / "golden.npz").stderr
