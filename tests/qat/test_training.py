@@ -108,6 +108,7 @@ def test_before_training_it_is_the_quantized_network():
     assert_emulates(export(network), network, x)
 
 
+@pytest.mark.filterwarnings("ignore:.DECENT_WARNING. Shift")  # said beside the warning that is looked for
 def test_thresholds_out_of_reach_are_settled():
     x, _ = data(3, 24)
     network = quantization_aware(keras_model(2), x)
