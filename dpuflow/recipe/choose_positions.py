@@ -2,7 +2,7 @@
 
 Weights: the position with the smallest error of the layer's output against the float output, the
 mean error left to the bias. Activations: the position at which the quantized tensor comes closest
-to the float network's tensor.
+to the float network's tensor; few images say too little about saturation, so there the position stays.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from dpuflow.recipe.correct_bias import PARAMETER_ROUNDING, correct_bias
 from dpuflow.recipe.layer import blocks, moments
 from dpuflow.recipe.walk import ActivationView, LayerChoice, LayerView
 
+FEWEST_IMAGES = 100  # to judge by what share of an activation may saturate
 _AROUND_WEIGHTS = (-1, 0, 1, 2)
 _CANDIDATES = 5  # upwards from the position at which nothing saturates, as the vendor's rule
 
@@ -36,6 +37,8 @@ def choose_weights_position(view: LayerView) -> LayerChoice:
 
 def choose_activation_position(view: ActivationView) -> int:
     """The legal position with the smallest squared distance to the float tensor."""
+    if len(view.value) < FEWEST_IMAGES:
+        return view.pos
     value = np.asarray(view.value, np.float32)
     first = fixed.overflow_position(value.min(), value.max(), view.bits)
     if first == fixed.ALL_ZERO_POS or view.name.endswith("/wquant"):

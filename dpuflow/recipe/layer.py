@@ -63,6 +63,7 @@ class Moments:
     mean_in: Array
     mean_out: Array
     target_power: Array  # (G, O) variance of the targets
+    rows: int  # that the moments were taken from
 
     def error(self, weights: Array) -> float:
         """Mean squared error of the outputs with these weights (G, K, O) and the best bias."""
@@ -110,4 +111,4 @@ def _accumulate(node: Node, x: Array, shape: tuple[int, ...], flat: Array, chose
     mean_in, mean_out = sum_in / count, sum_out / count
     return Moments(square / count - mean_in[:, :, None] * mean_in[:, None, :],
                    cross / count - mean_in[:, :, None] * mean_out[:, None, :],
-                   mean_in, mean_out, power / count - mean_out**2)
+                   mean_in, mean_out, power / count - mean_out**2, count)

@@ -21,6 +21,7 @@ from dpuflow.recipe.correct_bias import PARAMETER_ROUNDING, bias_choice
 from dpuflow.recipe.layer import Moments, blocks, moments, unblocked
 from dpuflow.recipe.walk import LayerChoice, LayerView
 
+_SCARCITY = 0.25  # more ridge where there are few rows for many inputs: a dense layer and few images
 _DAMPING = 1e-3  # of the mean input power, so that inputs that never vary have an inverse
 
 
@@ -46,8 +47,9 @@ def _fine_tuned(view: LayerView, settings: Rounding) -> LayerChoice:
     shape = view.weights.shape
     known = moments(view.node, view.x, view.target, shape, settings.seed)
     trained = blocks(view.node, view.weights).astype(np.float64)
-    free = _float_optimum(known, trained, settings.ridge)
-    problem = _regularised(known, trained, settings.ridge)
+    ridge = settings.ridge + _SCARCITY * trained.shape[1] / known.rows
+    free = _float_optimum(known, trained, ridge)
+    problem = _regularised(known, trained, ridge)
     best: tuple[float, Array, int] | None = None
     for pos in _positions(view, settings):
         made = _descend(problem, _pass_on(problem, free, pos, view.bits), pos, view.bits, settings.sweeps)
@@ -77,7 +79,7 @@ def _regularised(known: Moments, trained: Array, ridge: float) -> Moments:
     """The same question with a penalty for leaving the trained weights."""
     weight = (ridge + _DAMPING) * _power(known)
     return Moments(known.inputs + weight * np.eye(trained.shape[1]), known.cross + weight * trained,
-                   known.mean_in, known.mean_out, known.target_power)
+                   known.mean_in, known.mean_out, known.target_power, known.rows)
 
 
 def _float_optimum(known: Moments, trained: Array, ridge: float) -> Array:
