@@ -18,7 +18,7 @@ _LOG = logging.getLogger(__name__)
 
 DEFAULT_DROP = 0.1  # percentage points, where the user sets no limit
 
-DEFAULT = Plan("equalise and fine-tune", "round_weights", Equalisation(), True)
+DEFAULT = Plan("equalise and fine-tune", "round_weights", Equalisation(0.25), True)
 
 # What is tried, in this order.
 PLANS: tuple[Plan, ...] = (
@@ -31,6 +31,8 @@ PLANS: tuple[Plan, ...] = (
     Plan("equalise and fine-tune freely", "round_weights", Equalisation(), True, Rounding(0.01, (-1, 0, 1, 2), 6), 2),
     Plan("equalise, fine-tune, search positions", "round_weights", Equalisation(), True, search=True),
     Plan("best positions for the outputs", "choose_positions", Equalisation(), True),
+    Plan("equalise and correct biases by statistics", "correct_bias_by_statistics", Equalisation()),
+    Plan("fold the input, equalise and fine-tune", "round_weights", Equalisation(0.25), True, fold_input=True),
 )
 
 
