@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -64,8 +65,13 @@ class Draft:
         return replace(self, positions=self.legal(found))
 
     def legal(self, positions: Mapping[str, int]) -> dict[str, int]:
-        """Positions brought into the ranges that the DPU can shift."""
-        return adjust_positions(self.graph, self.placement.groups, positions, self.config)
+        """Positions brought into the ranges that the DPU can shift.
+
+        Without the vendor's warnings: what is tried is not yet the result.
+        """
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return adjust_positions(self.graph, self.placement.groups, positions, self.config)
 
     @cached_property
     def float_network(self) -> Simulation:
