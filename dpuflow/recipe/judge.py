@@ -33,8 +33,8 @@ class Verdict:
 
     @property
     def rank(self) -> tuple[float, float]:
-        """Smaller is better: the drop, then the noise."""
-        return (self.drop if self.drop is not None else 0.0, self.noise)
+        """Smaller is better: the drop, then the noise. To be above float is luck, no merit."""
+        return (max(self.drop, 0.0) if self.drop is not None else 0.0, self.noise)
 
     def as_json(self) -> Mapping[str, Any]:
         """JSON values."""

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from dpuedge import fixed
+from dpuflow.errors import QuantizeError
 from dpuflow.ir.graph import Array
 from dpuflow.recipe.correct_bias import PARAMETER_ROUNDING, bias_choice
 from dpuflow.recipe.layer import Moments, blocks, moments, unblocked
@@ -46,21 +47,20 @@ def round_weights(settings: Rounding = Rounding()) -> Callable[[LayerView], Laye
 def _fine_tuned(view: LayerView, settings: Rounding) -> LayerChoice:
     shape = view.weights.shape
     known = moments(view.node, view.x, view.target, shape, settings.seed)
+    if not (np.isfinite(known.inputs).all() and np.isfinite(known.cross).all()):
+        raise QuantizeError("the layer's inputs or outputs leave the range of float32",
+                            where=f"node '{view.node.name}'",
+                            remedy="check the weights and the preprocessing of the calibration images")
     trained = blocks(view.node, view.weights).astype(np.float64)
     ridge = settings.ridge + _SCARCITY * trained.shape[1] / known.rows
     free = _float_optimum(known, trained, ridge)
     problem = _regularised(known, trained, ridge)
-    best: tuple[float, Array, int] | None = None
-    for pos in _positions(view, settings):
-        made = _descend(problem, _pass_on(problem, free, pos, view.bits), pos, view.bits, settings.sweeps)
-        error = problem.error(made)
-        if best is None or error < best[0]:
-            best = (error, made, pos)
-    assert best is not None
-    weights = np.asarray(unblocked(view.node, best[1], shape), np.float32)
+    pos = min(_positions(view, settings), key=lambda pos: problem.error(_snap(free, pos, view.bits)))
+    made = _descend(problem, _pass_on(problem, free, pos, view.bits), pos, view.bits, settings.sweeps)
+    weights = np.asarray(unblocked(view.node, made, shape), np.float32)
     if view.bias is None:
-        return LayerChoice(weights, best[2])
-    return bias_choice(known.bias(best[1]), view, weights, best[2])
+        return LayerChoice(weights, pos)
+    return bias_choice(known.bias(made), view, weights, pos)
 
 
 def _positions(view: LayerView, settings: Rounding) -> list[int]:
