@@ -21,6 +21,7 @@ COMMANDS = {
     "report": "dpuflow.cli.report",
     "targets": "dpuflow.cli.targets",
     "zoo": "dpuflow.cli.zoo",
+    "program": "dpuflow.cli.program",
     "compat": "dpuflow.cli.compat",
 }
 

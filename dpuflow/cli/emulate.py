@@ -13,7 +13,7 @@ from dpuflow.engines import ENGINES, open_engine
 from dpuflow.errors import DataError
 from dpuflow.ir.graph import Array, Graph
 from dpuflow.model import load, quantized_graph
-from dpuflow.target.made_for import require_core
+from dpuflow.target.made_for import made_for, require_core
 from dpuflow.target.select import find_target
 
 
@@ -31,7 +31,8 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
                         help="float input: round half up as the quantizer, or truncate as board runtimes do")
     add_custom_option(parser)
     parser.add_argument("--like", metavar="GRAPH", help="the quantized graph that a DNNDK file was compiled from")
-    parser.add_argument("--target", help="refuse a file that was compiled for another core")
+    parser.add_argument("--target", help="refuse a file that was compiled for another core; engine program: "
+                                         "the core (default: the file's own, else zedboard)")
     parser.add_argument("--kernel", help="which kernel of a DNNDK file with several")
     return parser
 
@@ -45,9 +46,10 @@ def run(options: argparse.Namespace) -> None:
     """Emulate and write the outputs."""
     arrays = read_arrays(options.input)
     model = load(options.file, custom_functions(options.custom_op), options.like, options.kernel)
-    if options.target:
-        require_core(model, find_target(options.target))
-    engine = open_engine(quantized_graph(model), options.engine)
+    core = find_target(options.target) if options.target else made_for(model)
+    if core and options.target:
+        require_core(model, core)
+    engine = open_engine(quantized_graph(model), options.engine, core=core)
     wanted = tensor_names(engine.graph) if options.all_tensors else engine.graph.outputs
     _check_integers(arrays, options.input, options.int8)
     started = time.perf_counter()

@@ -9,15 +9,16 @@ from dpuflow.engines.base import Engine, engine_unavailable
 from dpuflow.errors import ConfigError
 from dpuflow.ir.graph import Graph
 from dpuflow.ops.custom import CustomFunction, check_functions
+from dpuflow.target.arch import Core
 
 
-def _reference(graph: Graph) -> Engine:
+def _reference(graph: Graph, core: Core | None) -> Engine:
     from dpuflow.engines.reference import ReferenceEngine
 
     return ReferenceEngine(graph)
 
 
-def _fast(graph: Graph) -> Engine:
+def _fast(graph: Graph, core: Core | None) -> Engine:
     try:
         from dpuflow.engines.selftest import self_test
     except ImportError as error:
@@ -28,16 +29,25 @@ def _fast(graph: Graph) -> Engine:
     return FastEngine(graph)
 
 
+def _program(graph: Graph, core: Core | None) -> Engine:
+    from dpuflow.engines.program import ProgramEngine
+    from dpuflow.target.select import find_target
+
+    return ProgramEngine(graph, core or find_target("zedboard"))
+
+
 # Imported on use: the fast engine's library is only loaded when it is asked for.
-ENGINES: dict[str, Callable[[Graph], Engine]] = {"reference": _reference, "fast": _fast}
+ENGINES: dict[str, Callable[[Graph, Core | None], Engine]] = {
+    "reference": _reference, "fast": _fast, "program": _program,
+}
 
 
 def open_engine(model: Graph | Path | str, engine: str = "fast",
-                custom: Mapping[str, CustomFunction] | None = None) -> Engine:
+                custom: Mapping[str, CustomFunction] | None = None, core: Core | None = None) -> Engine:
     """An engine for a quantized network, given as a graph or as a file of one.
 
     ``custom``: Python functions for a file's custom operators, by type. EngineError naming an
-    operator that has none.
+    operator that has none. ``core``: what the engine "program" compiles for (default: ZedBoard).
     """
     if engine not in ENGINES:
         raise ConfigError("no such engine", where="--engine", got=engine, expected=" or ".join(ENGINES))
@@ -46,7 +56,7 @@ def open_engine(model: Graph | Path | str, engine: str = "fast",
 
         model = quantized_graph(load(model, custom))
     check_functions(model)
-    return ENGINES[engine](model)
+    return ENGINES[engine](model, core)
 
 
 __all__ = ["ENGINES", "Engine", "open_engine"]

@@ -35,6 +35,15 @@ def fingerprint_of(model: Model) -> int | None:
     return stated if isinstance(stated, int) and stated else None
 
 
+def made_for(model: Model) -> Core | None:
+    """The core that a compiled xmodel states; None for other files and for unknown fingerprints."""
+    fingerprint = fingerprint_of(model)
+    try:
+        return by_fingerprint(fingerprint) if fingerprint else None
+    except ConfigError:
+        return None
+
+
 def _decoded(fingerprint: int) -> dict[str, Any]:
     try:
         fields = core_fields(by_fingerprint(fingerprint))

@@ -91,7 +91,7 @@ def test_emulate_on_a_full_disk(files, tmp_path, capsys, monkeypatch):
 
 
 def test_ctrl_c(files, tmp_path, capsys, monkeypatch):
-    def interrupted(*_: object) -> None:
+    def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
     monkeypatch.setattr("dpuflow.cli.emulate.open_engine", interrupted)
     argv = ("emulate", files / "net.xmodel", "--input", files / "x.npy", "--output", tmp_path / "o.npz")
@@ -101,7 +101,7 @@ def test_ctrl_c(files, tmp_path, capsys, monkeypatch):
 
 
 def test_out_of_memory(files, tmp_path, capsys, monkeypatch):
-    def huge(*_: object) -> None:
+    def huge(*_: object, **__: object) -> None:
         raise MemoryError
     monkeypatch.setattr("dpuflow.cli.emulate.open_engine", huge)
     assert "out of memory" in failure(capsys, "emulate", files / "net.xmodel", "--input", files / "x.npy", "--output",

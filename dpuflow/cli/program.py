@@ -1,0 +1,55 @@
+"""``dpuflow program``: the virtual program of a quantized or compiled file, verified, as text or bytes."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from dpuflow.artifact import atomic_path
+from dpuflow.compiler.console import VIRTUAL
+from dpuflow.compiler.driver import compile_graph
+from dpuflow.errors import ConfigError
+from dpuflow.model import load, quantized_graph
+from dpuflow.program.instructions import QUEUES, encode, to_text
+from dpuflow.program.schedule import Program, schedule_kernel
+from dpuflow.program.verify import verify_program
+from dpuflow.target.made_for import made_for
+from dpuflow.target.select import find_target
+
+
+def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> argparse.ArgumentParser:
+    """The command's options."""
+    parser = commands.add_parser("program", help="the virtual instructions of a file, verified")
+    parser.add_argument("file", metavar="FILE", help=".xmodel, deploy_model.pb, quantize_eval_model.pb or zoo:NAME")
+    parser.add_argument("--target", help="the core (default: the file's own, else zedboard)")
+    parser.add_argument("--text", action="store_true", help="print every instruction, not only how many")
+    parser.add_argument("-o", "--output", type=Path, metavar="OUT.bin", help="write the binary form")
+    return parser
+
+
+def _summary(program: Program) -> str:
+    counts = {queue: sum(i.queue == queue for i in program.instructions) for queue in QUEUES}
+    sizes = program.memory.sizes_bytes
+    return (f"kernel {program.kernel.name} on {program.core.name}: {len(program.instructions)} virtual instructions ("
+            + ", ".join(f"{queue} {count}" for queue, count in counts.items())
+            + f"), {len(program.memory.parameters)} parameter bytes, {sum(sizes.values())} bytes of DDR; verified")
+
+
+def run(options: argparse.Namespace) -> None:
+    """Schedule, verify, then print or write."""
+    model = load(options.file)
+    core = find_target(options.target) if options.target else made_for(model) or find_target("zedboard")
+    compiled = compile_graph(quantized_graph(model), core, model.graph.name or "net")
+    programs = [verify_program(schedule_kernel(compiled, kernel)) for kernel in compiled.dpu_kernels]
+    print(VIRTUAL)
+    for program in programs:
+        print(_summary(program))
+        if options.text:
+            print("".join(f"# layer {at}: {name}\n" for at, name in enumerate(program.layers))
+                  + to_text(program.instructions), end="")
+    if options.output:
+        if len(programs) != 1:
+            raise ConfigError("the binary form holds one kernel", where=options.file, got=f"{len(programs)} kernels")
+        with atomic_path(options.output) as path:
+            path.write_bytes(encode(programs[0].instructions))
+        print(f"wrote {options.output}")

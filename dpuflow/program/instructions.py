@@ -1,0 +1,144 @@
+"""The virtual instructions: one literal table drives encoding, decoding, printing and parsing.
+
+Four queues run in order, each on its own: LOAD, CONV, ALU, SAVE. ``wait`` is a bit mask of queues of
+which an instruction first takes one token each; ``signal`` one of queues to which it gives a token
+each when it is done. A token goes from one queue to one other, first in first out.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from dpuflow.errors import FormatError
+
+QUEUES = ("LOAD", "CONV", "ALU", "SAVE")
+_MAP = ("group", "base", "rows", "cols", "channels")
+_DDR = ("register", "offset", "row_stride", "pixel_stride")
+_WINDOW = ("kernel_h", "kernel_w", "stride_h", "stride_w", "pad_top", "pad_bottom", "pad_left", "pad_right")
+_OUT = ("out_group", "out_base", "out_rows", "out_cols", "out_channels")
+_OPERANDS = ("operands", "second_base", "pos0", "pos1", "pos2", "pos3")
+_IN = ("in_group", "in_base", "in_rows", "in_cols", "in_channels")
+
+# Operation -> (code, queue, fields). Every field is a signed 32-bit number.
+OPERATIONS: Mapping[str, tuple[int, str, tuple[str, ...]]] = {
+    # a box of a feature map between DDR and an image bank group; addresses in bytes and bank rows
+    "load_map": (1, "LOAD", (*_DDR, *_MAP)),
+    "save_map": (2, "SAVE", (*_DDR, *_MAP)),
+    # weights of some output channels (OHWI, dense) and biases into the parameter banks
+    "load_weights": (3, "LOAD", ("offset", "base", "out_channels", "cells", "in_channels")),
+    "load_dw_weights": (4, "LOAD", ("offset", "cell_stride", "base", "cells", "channels")),
+    "load_bias": (5, "LOAD", ("offset", "base", "channels")),
+    "conv": (6, "CONV", (*_IN, *_OUT, *_WINDOW, "dilation_h", "dilation_w", "weight_base", "bias_base", "has_bias",
+                         "shift_cut", "shift_bias", "out_pos", "nonlinear")),
+    "dwconv": (7, "ALU", (*_IN, *_OUT, *_WINDOW, "dilation_h", "dilation_w", "weight_base", "bias_base", "has_bias",
+                          "shift_cut", "shift_bias", "out_pos", "nonlinear")),
+    "max_pool": (8, "ALU", (*_IN, *_OUT, *_WINDOW, "in_pos", "out_pos")),
+    "avg_pool": (9, "ALU", (*_IN, *_OUT, *_WINDOW, "factor", "factor_shift", "in_pos", "out_pos")),
+    # operands of one shape: the second lies ``second_base`` rows behind the first, and so on
+    "add": (10, "ALU", (*_IN, *_OUT, *_OPERANDS, "out_pos", "nonlinear")),
+    "mul": (11, "ALU", (*_IN, *_OUT, *_OPERANDS, "out_pos", "nonlinear")),
+    "activation": (12, "ALU", (*_IN, *_OUT, "in_pos", "out_pos", "nonlinear")),
+}
+NONLINEARS = ("none", "relu", "relu6", "leaky_relu")
+_BY_CODE = {code: name for name, (code, _, _) in OPERATIONS.items()}
+_HEAD = struct.Struct("<HBBI")
+MAGIC = b"dpuflow virtual program 1\n"
+
+
+@dataclass(frozen=True)
+class Instruction:
+    """One instruction: its operation, tokens, the layer it belongs to (an index), its fields' values."""
+
+    op: str
+    wait: int
+    signal: int
+    layer: int
+    values: tuple[int, ...]
+
+    @property
+    def queue(self) -> str:
+        """The queue that runs it."""
+        return OPERATIONS[self.op][1]
+
+    @property
+    def fields(self) -> dict[str, int]:
+        """Values by field name."""
+        return dict(zip(OPERATIONS[self.op][2], self.values, strict=True))
+
+
+def make(op: str, layer: int, fields: Mapping[str, int], wait: int = 0, signal: int = 0) -> Instruction:
+    """An instruction from named fields; every field of the operation must be given, and no other."""
+    names = OPERATIONS[op][2]
+    if set(fields) != set(names):
+        raise FormatError(f"wrong fields for '{op}'", got=sorted(set(fields) ^ set(names)))
+    return Instruction(op, wait, signal, layer, tuple(int(fields[name]) for name in names))
+
+
+def _mask_text(mask: int) -> str:
+    return "+".join(queue for at, queue in enumerate(QUEUES) if mask & 2**at) or "-"
+
+
+def _mask(text: str, where: str) -> int:
+    if text == "-":
+        return 0
+    if not set(text.split("+")) <= set(QUEUES):
+        raise FormatError("an unknown queue", where=where, got=text, expected=", ".join(QUEUES))
+    return sum(2 ** QUEUES.index(queue) for queue in text.split("+"))
+
+
+def to_text(instructions: Iterable[Instruction]) -> str:
+    """One line an instruction: operation, tokens, layer, fields by name."""
+    return "".join(
+        f"{i.op} wait={_mask_text(i.wait)} signal={_mask_text(i.signal)} layer={i.layer} "
+        + " ".join(f"{name}={value}" for name, value in i.fields.items()) + "\n" for i in instructions)
+
+
+def from_text(text: str) -> tuple[Instruction, ...]:
+    """What :func:`to_text` wrote; FormatError naming the line."""
+    return tuple(_parse_line(line, f"line {at}") for at, line in enumerate(text.splitlines(), 1) if line.strip())
+
+
+def _parse_line(line: str, where: str) -> Instruction:
+    op, *words = line.split()
+    pairs = dict(word.partition("=")[::2] for word in words)
+    if op not in OPERATIONS or len(pairs) != len(words):
+        raise FormatError("not an instruction", where=where, got=line[:60])
+    try:
+        wait, signal = (_mask(pairs.pop(name), where) for name in ("wait", "signal"))
+        numbers = {name: int(value) for name, value in pairs.items()}
+        return make(op, numbers.pop("layer"), numbers, wait, signal)
+    except (KeyError, ValueError) as error:
+        raise FormatError(f"a malformed instruction ({error})", where=where, got=line[:60]) from None
+
+
+def encode(instructions: Iterable[Instruction]) -> bytes:
+    """Little-endian bytes: magic, then for each instruction its head and its fields."""
+    parts = [MAGIC]
+    for i in instructions:
+        parts.append(_HEAD.pack(OPERATIONS[i.op][0], i.wait, i.signal, i.layer))
+        parts.append(struct.pack(f"<{len(i.values)}i", *i.values))
+    return b"".join(parts)
+
+
+def decode(data: bytes) -> tuple[Instruction, ...]:
+    """What :func:`encode` wrote; FormatError for anything else."""
+    if not data.startswith(MAGIC):
+        raise FormatError("not a virtual program", got=data[:16])
+    return tuple(_decoded(data))
+
+
+def _decoded(data: bytes) -> Iterator[Instruction]:
+    at = len(MAGIC)
+    while at < len(data):
+        if len(data) - at < _HEAD.size:
+            raise FormatError("the program ends within an instruction", where=f"byte {at}")
+        code, wait, signal, layer = _HEAD.unpack_from(data, at)
+        if code not in _BY_CODE or wait > 15 or signal > 15:
+            raise FormatError("not an instruction", where=f"byte {at}", got=f"code {code}")
+        count = len(OPERATIONS[_BY_CODE[code]][2])
+        if len(data) - at < _HEAD.size + 4 * count:
+            raise FormatError("the program ends within an instruction", where=f"byte {at}")
+        yield Instruction(_BY_CODE[code], wait, signal, layer, struct.unpack_from(f"<{count}i", data, at + _HEAD.size))
+        at += _HEAD.size + 4 * count

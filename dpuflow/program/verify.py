@@ -1,0 +1,298 @@
+"""Proves of a program, without running it: bounds, order, no race, no deadlock, every output once.
+
+Two instructions that touch the same cell, one of them writing, must be ordered by the queues and
+tokens; that is decided with vector clocks, so it holds for every timing the core may have.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from dpuflow.compiler.memory import INPUTS, OUTPUTS, PARAMETERS
+from dpuflow.errors import CompileError
+from dpuflow.ir.graph import Array
+from dpuflow.program.instructions import NONLINEARS, QUEUES, Instruction
+from dpuflow.program.machine import queues_of
+from dpuflow.program.schedule import Program, bank_rows, up
+
+Fields = Mapping[str, int]
+HOST = 0  # who wrote parameters and inputs before the first instruction
+
+
+@dataclass(frozen=True)
+class Access:
+    """Cells of a memory space that an instruction reads or writes."""
+
+    space: str
+    cells: Array
+    writes: bool
+
+
+def _wrong(what: str, i: Instruction, at: int, got: object = None, expected: object = None) -> CompileError:
+    return CompileError(f"the program is wrong: {what}", where=f"instruction {at} ({i.op}, layer {i.layer})", got=got,
+                        expected=expected, remedy="this is a fault of the scheduler: please report it")
+
+
+def _image(program: Program, f: Fields, prefix: str, base: int = 0) -> Array:
+    """Cells (bank * depth + row) of a box in an image group; an impossible box has cells outside."""
+    core = program.core
+    rows, cols, channels = (f[f"{prefix}{name}"] for name in ("rows", "cols", "channels"))
+    start = f[f"{prefix}base"] + base
+    if min(rows, cols, channels) < 1 or start < 0 or not 0 <= f[f"{prefix}group"] < core.image_bank_groups:
+        return np.array([-1])
+    if start + bank_rows(core, rows, cols, channels) > core.bank_depth:
+        return np.array([-1])
+    groups = up(channels, core.input_channel_parallel)
+    y, r = np.ogrid[:rows, :cols * groups]
+    bank, row = y % core.pixel_parallel, start + y // core.pixel_parallel * cols * groups + r
+    return np.asarray(bank * core.bank_depth + row).reshape(-1)
+
+
+def _rows(program: Program, base: int, count: int, banks: int = 1) -> Array:
+    """Cells of ``count`` rows of each of ``banks`` parameter banks."""
+    depth = program.core.bank_depth
+    if base < 0 or count < 1 or base + count > depth or banks < 1:
+        return np.array([-1])
+    bank, row = np.ogrid[:banks, base:base + count]
+    return (bank * depth + row).reshape(-1)
+
+
+def _ddr(program: Program, register: int, offset: int, shape: tuple[int, ...], strides: tuple[int, ...]) -> Array:
+    size = program.memory.sizes_bytes.get(register, 0) if register != PARAMETERS else len(program.memory.parameters)
+    last = offset + sum((n - 1) * s for n, s in zip(shape, strides, strict=True))
+    if min(shape) < 1 or offset < 0 or last >= size or min(strides) < 1:
+        return np.array([-1])
+    cells = np.int64(offset)
+    for axis, (length, stride) in enumerate(zip(shape, strides, strict=True)):
+        cells = cells + np.arange(length).reshape(-1, *[1] * (len(shape) - axis - 1)) * stride
+    return np.asarray(cells).reshape(-1)
+
+
+def _box(program: Program, f: Fields) -> Array:
+    return _ddr(program, f["register"], f["offset"], (f["rows"], f["cols"], f["channels"]),
+                (f["row_stride"], f["pixel_stride"], 1))
+
+
+def _weight_rows(program: Program, f: Fields, base: str, cells: int, inputs: int) -> list[Access]:
+    core = program.core
+    depth = cells * up(inputs, core.input_channel_parallel)
+    banks = min(f["out_channels"], core.output_channel_parallel)
+    rows = depth * up(f["out_channels"], core.output_channel_parallel)
+    return [Access("weights", _rows(program, f[base], rows, banks), False)]
+
+
+def _parameters(program: Program, f: Fields, shape: tuple[int, ...], strides: tuple[int, ...]) -> Access:
+    return Access("ddr0", _ddr(program, PARAMETERS, f["offset"], shape, strides), False)
+
+
+def accesses(program: Program, i: Instruction) -> list[Access]:
+    """What an instruction reads, then what it writes."""
+    f, lanes = i.fields, program.core.input_channel_parallel
+    if i.op in ("load_map", "save_map"):
+        ddr = Access(f"ddr{f['register']}", _box(program, f), i.op == "save_map")
+        image = Access(f"image{f['group']}", _image(program, f, ""), i.op == "load_map")
+        return [ddr, image] if i.op == "load_map" else [image, ddr]
+    if i.op == "load_weights":
+        size = f["out_channels"] * f["cells"] * f["in_channels"]
+        (rows,) = _weight_rows(program, f, "base", f["cells"], f["in_channels"])
+        return [_parameters(program, f, (size,), (1,)), Access("weights", rows.cells, True)]
+    if i.op == "load_dw_weights":
+        return [_parameters(program, f, (f["cells"], f["channels"]), (f["cell_stride"], 1)),
+                Access("dw_weights", _rows(program, f["base"], f["cells"] * up(f["channels"], lanes)), True)]
+    if i.op == "load_bias":
+        return [_parameters(program, f, (f["channels"],), (1,)),
+                Access("bias", _rows(program, f["base"], up(f["channels"], lanes)), True)]
+    return _computing(program, i, f, lanes)
+
+
+def _computing(program: Program, i: Instruction, f: Fields, lanes: int) -> list[Access]:
+    found = [Access(f"image{f['in_group']}", _image(program, f, "in_", at * f.get("second_base", 0)), False)
+             for at in range(f.get("operands", 1))]
+    cells = f.get("kernel_h", 1) * f.get("kernel_w", 1)
+    if i.op == "conv":
+        found += _weight_rows(program, f, "weight_base", cells, f["in_channels"])
+    if i.op == "dwconv":
+        found.append(Access("dw_weights", _rows(program, f["weight_base"], cells * up(f["in_channels"], lanes)), False))
+    if f.get("has_bias"):
+        found.append(Access("bias", _rows(program, f["bias_base"], up(f["out_channels"], lanes)), False))
+    return [*found, Access(f"image{f['out_group']}", _image(program, f, "out_"), True)]
+
+
+def _check_fields(program: Program, i: Instruction, at: int) -> None:
+    """Numbers that no access shows: window arithmetic, channels, operands, nonlinearity, the core's limits."""
+    f, core = i.fields, program.core
+    if "kernel_h" in f:
+        for axis, size in (("h", "rows"), ("w", "cols")):
+            pads = f["pad_top"] + f["pad_bottom"] if axis == "h" else f["pad_left"] + f["pad_right"]
+            span = (f[f"kernel_{axis}"] - 1) * f.get(f"dilation_{axis}", 1) + 1
+            stride = f[f"stride_{axis}"]
+            made = (f[f"in_{size}"] + pads - span) // stride + 1 if stride > 0 else 0
+            if made != f[f"out_{size}"] or min(f["pad_top"], f["pad_bottom"], f["pad_left"], f["pad_right"]) < 0:
+                raise _wrong("window and output size differ", i, at, f[f"out_{size}"], made)
+        allowed = core.conv_kernel if i.op == "conv" else (1, 256)
+        if not allowed[0] <= f["kernel_h"] <= allowed[1] or not allowed[0] <= f["kernel_w"] <= allowed[1]:
+            raise _wrong("a kernel beyond the engine's range", i, at, (f["kernel_h"], f["kernel_w"]), allowed)
+    if i.queue == "ALU" and f["in_channels"] != f["out_channels"]:
+        raise _wrong("channels differ", i, at, f["out_channels"], f["in_channels"])
+    if not 0 <= f.get("nonlinear", 0) < len(NONLINEARS) or not 1 <= f.get("operands", 1) <= 4:
+        raise _wrong("an unknown form", i, at)
+    if f.get("has_bias", 0) not in (0, 1) or not 0 <= f.get("shift_cut", 0) <= 16:
+        raise _wrong("a shift beyond 0 to 16", i, at, f.get("shift_cut"))
+
+
+Boxes = dict[tuple[str, int], tuple[int, ...]]
+
+
+def shapes_written(i: Instruction) -> Boxes:
+    """What an instruction leaves on the chip: (space, base) -> the shape it has there."""
+    f = i.fields
+    if i.op == "load_map":
+        return {(f"image{f['group']}", f["base"]): (f["rows"], f["cols"], f["channels"])}
+    if i.op == "load_weights":
+        return {("weights", f["base"]): (f["out_channels"], f["cells"], f["in_channels"])}
+    if i.op == "load_dw_weights":
+        return {("dw_weights", f["base"]): (f["cells"], f["channels"])}
+    if i.op == "load_bias":
+        return {("bias", f["base"]): (f["channels"],)}
+    if i.op == "save_map":
+        return {}
+    return {(f"image{f['out_group']}", f["out_base"]): (f["out_rows"], f["out_cols"], f["out_channels"])}
+
+
+def shapes_read(i: Instruction) -> Boxes:
+    """What an instruction takes from the chip, and the shape it takes it for."""
+    f = i.fields
+    if i.op == "save_map":
+        return {(f"image{f['group']}", f["base"]): (f["rows"], f["cols"], f["channels"])}
+    if i.queue == "LOAD":
+        return {}
+    taken = f["in_rows"], f["in_cols"], f["in_channels"]
+    read: Boxes = {(f"image{f['in_group']}", f["in_base"] + at * f.get("second_base", 0)): taken
+                   for at in range(f.get("operands", 1))}
+    cells = f.get("kernel_h", 1) * f.get("kernel_w", 1)
+    if i.op == "conv":
+        read["weights", f["weight_base"]] = (f["out_channels"], cells, f["in_channels"])
+    if i.op == "dwconv":
+        read["dw_weights", f["weight_base"]] = (cells, f["in_channels"])
+    return read | ({("bias", f["bias_base"]): (f["out_channels"],)} if f.get("has_bias") else {})
+
+
+class _Memory:
+    """Who wrote and who read each cell last, and which shapes lie on the chip."""
+
+    def __init__(self, program: Program) -> None:
+        core, sizes = program.core, program.memory.sizes_bytes
+        cells = {f"image{group}": core.pixel_parallel * core.bank_depth for group in range(core.image_bank_groups)}
+        cells |= {"weights": core.output_channel_parallel * core.bank_depth, "bias": core.bank_depth,
+                  "dw_weights": core.bank_depth}
+        cells |= {f"ddr{register}": size for register, size in sizes.items()}
+        cells[f"ddr{PARAMETERS}"] = len(program.memory.parameters)
+        self.writer = {space: np.full(count, -1, np.int32) for space, count in cells.items()}
+        self.readers = {space: np.full((len(QUEUES), count), -1, np.int32) for space, count in cells.items()
+                        if not space.startswith("ddr")}
+        for register in (PARAMETERS, INPUTS):
+            self.writer[f"ddr{register}"][:] = HOST
+        self.written_out = np.zeros(sizes[OUTPUTS], np.int32)
+        self.boxes: Boxes = {}
+        self.ddr_readers = {f"ddr{register}": np.full((len(QUEUES), size), -1, np.int32)
+                            for register, size in sizes.items() if register not in (PARAMETERS, INPUTS)}
+
+
+def _ordered_run(program: Program) -> tuple[list[int], Array]:
+    """An order that queues and tokens allow, and every instruction's vector clock; CompileError on a deadlock."""
+    queues = [[at for at, i in enumerate(program.instructions) if i.queue == queue] for queue in QUEUES]
+    clocks = np.zeros((len(program.instructions) + 1, len(QUEUES)), np.int64)
+    heads, tokens, order = [0] * len(QUEUES), dict[tuple[str, str], list[int]](), list[int]()
+    latest = np.zeros((len(QUEUES), len(QUEUES)), np.int64)
+    while len(order) < len(program.instructions):
+        before = len(order)
+        for number, queue in enumerate(QUEUES):
+            if heads[number] == len(queues[number]):
+                continue
+            at = queues[number][heads[number]]
+            i = program.instructions[at]
+            if not all(tokens.get((giver, queue)) for giver in queues_of(i.wait)):
+                continue
+            for giver in queues_of(i.wait):
+                latest[number] = np.maximum(latest[number], clocks[tokens[giver, queue].pop(0)])
+            heads[number] += 1
+            latest[number][number] = heads[number]
+            clocks[at + 1] = latest[number]
+            for taker in queues_of(i.signal):
+                tokens.setdefault((queue, taker), []).append(at + 1)
+            order.append(at)
+        if len(order) == before:
+            stuck = next(queues[n][heads[n]] for n in range(len(QUEUES)) if heads[n] < len(queues[n]))
+            raise _wrong("the queues wait for each other", program.instructions[stuck], stuck)
+    if any(tokens.values()):
+        raise CompileError("the program is wrong: a token is given and never taken", where=program.kernel.name)
+    return order, clocks
+
+
+def verify_program(program: Program) -> Program:
+    """The program, if it is right; CompileError naming the first instruction that is not."""
+    order, clocks = _ordered_run(program)
+    queue_of = np.array([-1, *(QUEUES.index(i.queue) for i in program.instructions)])
+    memory = _Memory(program)
+    for at in order:
+        i = program.instructions[at]
+        _check_fields(program, i, at)
+
+        def before(others: Array, number: int = at + 1) -> bool:
+            """Whether all of these instructions are done before this one begins (or are this one)."""
+            others = others[(others > HOST) & (others != number)]
+            return bool(np.all(clocks[number][queue_of[others]] >= clocks[others, queue_of[others]]))
+
+        for access in accesses(program, i):
+            _check_access(memory, access, i, at, before)
+        for place, shape in shapes_read(i).items():
+            if memory.boxes.get(place) != shape:
+                raise _wrong(f"it takes another shape from {place[0]} than lies there", i, at, shape,
+                             memory.boxes.get(place))
+            if place[0].startswith("image"):
+                del memory.boxes[place]  # this schedule takes every map once
+        if i.op in ("load_weights", "load_dw_weights"):  # a bias belongs to the weights before it
+            memory.boxes = {place: shape for place, shape in memory.boxes.items() if place[0] != "bias"}
+        memory.boxes |= shapes_written(i)
+    _check_outputs(program, memory)
+    return program
+
+
+def _check_access(memory: _Memory, access: Access, i: Instruction, at: int, before: object) -> None:
+    assert callable(before)
+    space, cells = access.space, access.cells
+    if space not in memory.writer or cells.min() < 0 or cells.max() >= len(memory.writer[space]):
+        raise _wrong(f"an address outside of {space}", i, at)
+    writers = np.unique(memory.writer[space][cells])
+    if not before(writers):
+        raise _wrong(f"it may meet an earlier write in {space}", i, at)
+    readers = memory.readers.get(space, memory.ddr_readers.get(space))
+    if not access.writes:
+        if writers[0] < HOST:
+            raise _wrong(f"it reads what nobody wrote in {space}", i, at)
+        if readers is not None:
+            readers[QUEUES.index(i.queue), cells] = at + 1
+        return
+    if readers is None:
+        raise _wrong(f"it writes into {space}, which is the host's", i, at)
+    if not before(np.unique(readers[:, cells])):
+        raise _wrong(f"it overwrites in {space} what may still be read", i, at)
+    memory.writer[space][cells] = at + 1
+    if space == f"ddr{OUTPUTS}":
+        np.add.at(memory.written_out, cells, 1)
+
+
+def _check_outputs(program: Program, memory: _Memory) -> None:
+    for name in program.kernel.outputs:
+        place = program.memory.places[name]
+        if place.register != OUTPUTS:
+            continue
+        size = math.prod(program.shapes[name])
+        counts = memory.written_out[place.offset:place.offset + size]
+        if not (counts == 1).all():
+            raise CompileError("the program is wrong: an output is not written exactly once", where=name,
+                               got=f"{int(counts.min())} to {int(counts.max())} times")
