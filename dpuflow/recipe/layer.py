@@ -15,7 +15,8 @@ from dpuflow.ir.graph import Array, Node
 from dpuflow.ops.base import windows
 
 FITTED = ("conv2d", "depthwise_conv2d", "dense")
-ROWS = 24576  # input rows that the statistics of a layer are taken from, at most
+# Input rows that a layer's statistics are taken from: so many for each input, within bounds.
+ROWS_PER_INPUT, FEWEST_ROWS, MOST_ROWS = 4, 8192, 24576
 _BLOCK_BYTES = 48 << 20
 
 
@@ -82,10 +83,11 @@ def moments(node: Node, x: Array, target: Array, shape: tuple[int, ...], seed: i
     total = target.shape[0] * places[0] * places[1]
     groups = shape[2] if node.op == "depthwise_conv2d" else getattr(node.attrs, "groups", 1)
     flat = target.reshape(total, groups, -1)
-    chosen = np.arange(total)
-    if total > ROWS:
-        chosen = np.sort(np.random.default_rng(seed).choice(total, ROWS, replace=False))
     inner = int(np.prod(shape[:2] if node.op == "depthwise_conv2d" else shape[:-1]))
+    rows = min(max(ROWS_PER_INPUT * inner, FEWEST_ROWS), MOST_ROWS)
+    chosen = np.arange(total)
+    if total > rows:
+        chosen = np.sort(np.random.default_rng(seed).choice(total, rows, replace=False))
     return _accumulate(node, x, shape, flat, chosen, (groups, inner), places)
 
 
