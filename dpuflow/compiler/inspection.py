@@ -18,7 +18,7 @@ from dpuflow.target.arch import Core
 from dpuflow.target.host import HostTiming, cpu_ms, crossing_ms, host_timing
 from dpuflow.target.performance import Estimate, board_timing
 
-_WEIGHTED = ("conv2d", "depthwise_conv2d", "conv2d_transpose", "dense")
+_WEIGHTED = ("conv2d", "depthwise_conv2d", "transposed_conv2d", "dense")
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ def node_macs(graph: Graph, node: Node) -> int:
     cells = int(np.prod(kernel, dtype=np.int64))
     if node.op == "dense":
         return cells
-    pixels = x[1] * x[2] if node.op == "conv2d_transpose" else node.shape[1] * node.shape[2]
+    pixels = x[1] * x[2] if node.op == "transposed_conv2d" else node.shape[1] * node.shape[2]
     return cells * pixels
 
 

@@ -16,9 +16,11 @@ from dpuflow.passes.fuse_bias import COMPUTE, only_reader
 from dpuflow.passes.prune import prune
 
 
-def _scaled(weights: Array, scale: Array, depthwise: bool) -> Array:
+def _scaled(weights: Array, scale: Array, op: str) -> Array:
     """Weights times one factor per output channel."""
-    factors = scale.reshape(weights.shape[2:]) if depthwise else scale
+    factors = scale.reshape(weights.shape[2:]) if op == "depthwise_conv2d" else scale
+    if op == "transposed_conv2d":
+        factors = scale.reshape(-1, 1)
     return np.asarray(weights * factors, np.float32)
 
 
@@ -28,7 +30,7 @@ def _compute_before(graph: Graph, node: Node) -> tuple[Node, Node | None] | None
     bias = first if first.op == "bias_add" else None
     compute = graph.by_name[bias.inputs[0]] if bias else first
     alone = only_reader(graph, compute.name) and only_reader(graph, first.name)
-    if compute.op not in COMPUTE or compute.op == "transposed_conv2d" or len(compute.inputs) != 2 or not alone:
+    if compute.op not in COMPUTE or len(compute.inputs) != 2 or not alone:
         return None
     constant = all(x.data is not None for x in (*graph.operands(node)[1:], graph.by_name[compute.inputs[1]]))
     return (compute, bias) if constant else None
@@ -49,7 +51,7 @@ def fold_batch_norm(graph: Graph) -> Graph:
             offset = offset + np.asarray(graph.by_name[bias.inputs[1]].data).reshape(-1) * scale
             dropped.add(bias.name)
         kernel = np.asarray(graph.by_name[compute.inputs[1]].data)
-        weights = const(f"{node.name}/folded_kernel", _scaled(kernel, scale, compute.op == "depthwise_conv2d"))
+        weights = const(f"{node.name}/folded_kernel", _scaled(kernel, scale, compute.op))
         bias_node = const(f"{node.name}/folded_bias", np.asarray(offset, np.float32))
         made[compute.name] = [weights, compute.replace(inputs=(compute.inputs[0], weights.name))]
         made[node.name] = [bias_node, Node(node.name, "bias_add", (compute.name, bias_node.name), shape=node.shape)]

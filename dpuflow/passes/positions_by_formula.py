@@ -32,7 +32,7 @@ _INPUT_SQUARE, _INPUT_POSITION = 1.0 / 3.0, 7  # pixels spread over -1..1
 _SHIFTS = (0, 16)  # shift_cut (arithmetic specification, section 8)
 _BIAS_SHIFT_HIGH = 16
 _MAX_POOL_GAIN = 2.0  # the mean square of the largest of some values against that of one
-_KEEP_POSITION = ("max_pool", "reshape", "pad", "identity", "slice", "resize", "transpose")
+_KEEP_POSITION = ("max_pool", "reshape", "pad", "identity", "slice", "resize_nearest", "resize_bilinear", "transpose")
 _CHUNK = 1 << 22  # values quantized at once: bounds memory
 
 # float graph -> one node per layer
@@ -51,9 +51,11 @@ def _after(square: float, nonlinear: str) -> float:
     return square if nonlinear == "none" else square / 2
 
 
-def _products_per_output(weights: Array, op: str) -> float:
+def _products_per_output(weights: Array, node: Node) -> float:
     spatial: int = weights.shape[0] * weights.shape[1]
-    return spatial if op == "depthwise_conv2d" else weights.size / weights.shape[-1]
+    if node.op == "transposed_conv2d":
+        return float(weights.size / weights.shape[2] / (node.attrs.stride[0] * node.attrs.stride[1]))
+    return spatial if node.op == "depthwise_conv2d" else weights.size / weights.shape[-1]
 
 
 def _mean_square(values: Array) -> float:
@@ -68,7 +70,7 @@ def _square(graph: Graph, node: Node, squares: Mapping[str, float]) -> float:
     if node.op in COMPUTE:
         kernel = graph.by_name[node.inputs[1]].data
         assert kernel is not None
-        total = inputs[0] * inputs[1] * _products_per_output(kernel, node.op)
+        total = inputs[0] * inputs[1] * _products_per_output(kernel, node)
         return _after(total + (inputs[2] if len(inputs) > 2 else 0.0), nonlinear)
     if node.op == "add":
         return _after(sum(inputs), nonlinear)

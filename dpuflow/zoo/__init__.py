@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dpuflow.errors import ConfigError
 from dpuflow.ir.graph import Graph
 from dpuflow.passes.positions_by_formula import positions_by_formula
-from dpuflow.zoo import characters, classifiers, mobile
+from dpuflow.zoo import characters, classifiers, detection, faces, mobile, segmentation
 from dpuflow.zoo.builder import NetworkBuilder
 
 # Name -> the function that builds it; its docstring is what users read.
@@ -28,6 +28,10 @@ ZOO: Mapping[str, Callable[[NetworkBuilder], Graph]] = {
     "mobilenet-v2": mobile.mobilenet_v2,
     "squeezenet": classifiers.squeezenet,
     "inception-v1": classifiers.inception_v1,
+    "lightcnn9": faces.lightcnn9,
+    "yolov3": detection.yolov3,
+    "yolov3-tiny": detection.yolov3_tiny,
+    "unet": segmentation.unet,
 }
 
 

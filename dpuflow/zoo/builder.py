@@ -22,10 +22,13 @@ from dpuflow.ops.elementwise import EltwiseAttrs
 from dpuflow.ops.movement import ConcatAttrs, ReshapeAttrs
 from dpuflow.ops.normalization import BatchNormAttrs
 from dpuflow.ops.pool import MeanAttrs, PoolAttrs
+from dpuflow.ops.resize import ResizeAttrs
+from dpuflow.ops.slicing import SliceAttrs
+from dpuflow.ops.transposed import TransposedAttrs
 
 Size = int | tuple[int, int]
 
-_TF_NAMES = {"conv2d": "Conv2D", "depthwise_conv2d": "depthwise", "conv2d_transpose": "conv2d_transpose",
+_TF_NAMES = {"conv2d": "Conv2D", "depthwise_conv2d": "depthwise", "transposed_conv2d": "conv2d_transpose",
              "dense": "MatMul", "relu": "Relu", "relu6": "Relu6", "leaky_relu": "LeakyRelu"}
 _LEAKY_SLOPE = 0.1  # what networks are trained with; the DPU realises it as 26/256
 _EPSILON = 1e-3
@@ -139,6 +142,35 @@ class NetworkBuilder:
         attrs = ConvAttrs(step, self._padding(x, size, step, "SAME"))
         y = self._weighted("depthwise_conv2d", layer, x, (*size, self.shape(x)[3], 1), size[0] * size[1], attrs)
         return self._finish(layer, y, nonlinear, True)
+
+    def transposed(self, x: str, channels: int, kernel: Size = 2, stride: Size = 2, *, nonlinear: str = "relu",
+                   name: str = "") -> str:
+        """A transposed convolution to ``stride`` times the size, with bias and nonlinearity."""
+        layer, size, step = self._layer(name, "transposed"), _pair(kernel), _pair(stride)
+        _, height, width, inputs = self.shape(x)
+        large = (height * step[0], width * step[1])
+        attrs = TransposedAttrs(large, step, same_padding(large, size, step))
+        fan_in = max(size[0] * size[1] * inputs // (step[0] * step[1]), 1)
+        y = self._weighted("transposed_conv2d", layer, x, (*size, channels, inputs), fan_in, attrs)
+        return self._finish(layer, y, nonlinear, False)
+
+    def upsample(self, x: str, factor: int = 2, name: str = "") -> str:
+        """Every pixel repeated."""
+        _, height, width, _ = self.shape(x)
+        attrs = ResizeAttrs((height * factor, width * factor))
+        return self.emit(self._layer(name, "upsample"), "resize_nearest", (x,), attrs)
+
+    def half(self, x: str, index: int, name: str = "") -> str:
+        """The first or second half of the channels."""
+        *size, channels = self.shape(x)[1:]
+        ranges = (*((0, length, 1) for length in size), (index * channels // 2, (index + 1) * channels // 2, 1))
+        return self.emit(self._layer(name, "half"), "slice", (x,), SliceAttrs(ranges))
+
+    def max_feature_map(self, x: str, name: str = "") -> str:
+        """The larger of the two halves of the channels (Wu et al. 2015)."""
+        layer = self._layer(name, "mfm")
+        halves = [self.half(x, index, f"{layer}/half{index}") for index in (0, 1)]
+        return self.emit(f"{layer}/maximum", "maximum", halves)
 
     def dense(self, x: str, units: int, nonlinear: str = "none", name: str = "") -> str:
         """A dense layer with bias and nonlinearity on a flat tensor."""

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from dpuflow.compiler.driver import compile_graph, layer_works
+from dpuflow.compiler.inspection import node_macs
 from dpuflow.engines import open_engine
 from dpuflow.errors import ConfigError, GraphError
 from dpuflow.ir.graph import Graph
@@ -32,7 +33,7 @@ PARAMETERS = {
 }
 # Multiplications: half of the operations that the performance specification states (section 3), and papers.
 MACS = {"vgg16": 30.94e9 / 2, "resnet50": 7.716e9 / 2, "mobilenet-v1": 1.137e9 / 2, "resnet18": 1.814e9,
-        "mobilenet-v2": 0.3009e9, "inception-v1": 1.583e9}
+        "mobilenet-v2": 0.3009e9, "inception-v1": 1.583e9, "yolov3": 65.86e9 / 2, "yolov3-tiny": 5.56e9 / 2}
 
 
 def parameters(graph: Graph) -> int:
@@ -47,13 +48,18 @@ def test_parameters_are_the_published_ones(name):
 @pytest.mark.parametrize("name", MACS)
 def test_multiplications_are_the_published_ones(name):
     graph = float_network(name, weights="zeros")
-    macs = 0
-    for node in graph.nodes:
-        if node.op in ("conv2d", "depthwise_conv2d", "dense"):
-            kernel = graph.by_name[node.inputs[1]].data
-            cells = kernel.size // kernel.shape[-1] if node.op != "depthwise_conv2d" else kernel.shape[0] ** 2
-            macs += int(np.prod(node.shape)) * cells
+    macs = sum(node_macs(graph, node) for node in graph.nodes)
     assert macs == pytest.approx(MACS[name], rel=0.002)
+
+
+def test_products_of_each_kind_of_layer():
+    net = NetworkBuilder("kinds")
+    x = net.input(6, 4, 3)
+    y = net.flatten(net.depthwise(net.transposed(net.conv(x, 5, (3, 2), 2), 7, 4, 2), 3, 2))
+    graph = net.graph(net.dense(y, 2))
+    by_op = {node.op: node_macs(graph, node) for node in graph.nodes if node_macs(graph, node)}
+    assert by_op == {"conv2d": 3 * 2 * 5 * 3 * 3 * 2, "transposed_conv2d": 3 * 2 * 7 * 5 * 4 * 4,
+                     "depthwise_conv2d": 3 * 2 * 7 * 9, "dense": 42 * 2}
 
 
 SMALL = ("chars74k", "captcha", "captcha-conv", "lenet", "squeezenet", "mobilenet-v2")
