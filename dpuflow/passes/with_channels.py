@@ -19,7 +19,7 @@ from dpuflow.ir.graph import Fix, Graph, Node, Shape, const
 from dpuflow.ir.verify import output_shape, verify
 from dpuflow.ops.movement import ReshapeAttrs
 
-_CHOOSES = ("conv2d", "conv2d_transpose", "dense")  # a depthwise convolution follows its input
+_CHOOSES = ("conv2d", "transposed_conv2d", "dense")  # a depthwise convolution follows its input
 _REMEDY = "give all layers that meet in a sum the same channels"
 Choose = Callable[[Node], int]
 
@@ -46,7 +46,7 @@ def _kernel_shape(node: Node, kernel: Shape, x: Shape, outputs: int) -> Shape:
         return (x[-1], outputs)
     if node.op == "depthwise_conv2d":
         return (*kernel[:2], x[3], kernel[3])
-    if node.op == "conv2d_transpose":
+    if node.op == "transposed_conv2d":
         return (*kernel[:2], outputs, x[3])
     return (*kernel[:2], x[3] // node.attrs.groups, outputs)
 
