@@ -9,7 +9,7 @@ import numpy as np
 from onnx import TensorProto, helper, numpy_helper, save
 
 from dpuflow.ir.graph import Graph, Node
-from dpuflow.passes.as_if_quantized import drop_batch_norm
+from dpuflow.passes.fold_batch_norm import fold_batch_norm
 from dpuflow.passes.fuse_bias import fuse_bias
 from dpuflow.passes.fuse_nonlinear import fuse_nonlinear
 from dpuflow.passes.prune import prune
@@ -48,8 +48,8 @@ _NODES = {"conv2d": _conv, "mean": _mean, "dense": _dense}
 
 
 def float_onnx(graph: Graph, path: Path) -> str:
-    """Write the network without softmax (batch norm dropped: it folds away), NHWC input; its input's name."""
-    for step in (drop_batch_norm, fuse_bias, fuse_nonlinear, prune):
+    """Write the network without softmax (batch norm folded), NHWC input; its input's name."""
+    for step in (fold_batch_norm, fuse_bias, fuse_nonlinear, prune):
         graph = step(graph)
     source = graph.inputs[0]
     nodes = [helper.make_node("Transpose", [source.name], ["nchw"], perm=[0, 3, 1, 2])]
