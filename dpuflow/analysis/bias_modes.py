@@ -15,7 +15,8 @@ import numpy as np
 from dpuedge import fixed
 from dpuflow.engines.base import encode_input
 from dpuflow.engines.reference import compute_node
-from dpuflow.ir.graph import Array, Fix, Graph, Node
+from dpuflow.ir.graph import Array, Graph
+from dpuflow.passes.preround_biases import fine_bias, preround_bias
 
 
 @dataclass
@@ -37,39 +38,15 @@ class BiasDifference:
                 "different_share": self.different / max(self.values, 1), "largest_difference": self.largest}
 
 
-def _fine_bias(graph: Graph, node: Node) -> tuple[Node, int] | None:
-    """The bias operand and its excess of fraction bits; None where there is none."""
-    operands = graph.operands(node)
-    if len(operands) < 3 or node.fix is None or any(operand.fix is None for operand in operands[:3]):
-        return None
-    x, weights, bias = operands[:3]
-    if bias.data is None or x.fix is None or weights.fix is None or bias.fix is None:
-        return None
-    excess = bias.fix.pos - (x.fix.pos + weights.fix.pos)
-    usable = fixed.ALL_ZERO_POS not in (bias.fix.pos, weights.fix.pos, x.fix.pos)
-    return (bias, excess) if excess > 0 and usable else None
-
-
-def prerounded(graph: Graph, node: Node, bias: Node, excess: int) -> Graph:
-    """The graph in which this layer's bias is rounded to the accumulator's grid beforehand."""
-    assert bias.data is not None and bias.fix is not None
-    rounded = fixed.shift_round(bias.data, excess)
-    name = f"{bias.name}/prerounded"
-    made = Node(name, "const", shape=bias.shape, fix=Fix(bias.fix.pos - excess, bias.fix.bits), data=rounded)
-    inputs = tuple(name if operand == bias.name else operand for operand in node.inputs)
-    nodes = [entry if entry.name != node.name else node.replace(inputs=inputs) for entry in graph.nodes]
-    return graph.replace([made, *nodes])
-
-
 def bias_differences(graph: Graph, batches: Iterable[Mapping[str, Array]]) -> list[BiasDifference]:
     """Every layer whose bias is finer than its accumulator, exact against prerounded on the same inputs."""
     found: dict[str, tuple[BiasDifference, Graph]] = {}
     for node in graph.nodes:
-        fine = _fine_bias(graph, node)
+        fine = fine_bias(graph, node)
         if fine is not None:
             bias, excess = fine
-            other = prerounded(graph, node, bias, excess)
-            ints = other.by_name[f"{bias.name}/prerounded"].data
+            other = preround_bias(graph, node.name)
+            ints = other.operands(other.by_name[node.name])[2].data
             changed = int(np.sum(fixed.shift_up(ints, excess) != bias.data))
             found[node.name] = BiasDifference(node.layer, -excess, changed, bias.data.size), other  # type: ignore[union-attr]
     for batch in batches if found else ():

@@ -9,8 +9,9 @@ import numpy as np
 
 from dpuflow.arrays import read_arrays, write_arrays
 from dpuflow.cli.custom import add_custom_option, custom_functions
-from dpuflow.engines import ENGINES, open_engine
-from dpuflow.errors import DataError
+from dpuflow.engines import BIAS_MODES, ENGINES, Engine, open_engine
+from dpuflow.engines.reference import ReferenceEngine
+from dpuflow.errors import ConfigError, DataError
 from dpuflow.ir.graph import Array, Graph
 from dpuflow.model import load, quantized_graph
 from dpuflow.target.made_for import made_for, require_core
@@ -29,6 +30,11 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument("--int8", action="store_true", help="take and give the integers themselves")
     parser.add_argument("--input-mode", default="quantizer", choices=("quantizer", "runtime"),
                         help="float input: round half up as the quantizer, or truncate as board runtimes do")
+    parser.add_argument("--bias-mode", default="exact", choices=BIAS_MODES,
+                        help="a bias finer than the accumulator: kept whole as in the simulated graph, or rounded "
+                             "first as by the DNNDK compiler (its files are so already)")
+    parser.add_argument("--watch", action="store_true",
+                        help="print the largest accumulator of every layer (engine reference)")
     add_custom_option(parser)
     parser.add_argument("--like", metavar="GRAPH", help="the quantized graph that a DNNDK file was compiled from")
     parser.add_argument("--target", help="refuse a file that was compiled for another core; engine program: "
@@ -49,7 +55,8 @@ def run(options: argparse.Namespace) -> None:
     core = find_target(options.target) if options.target else made_for(model)
     if core and options.target:
         require_core(model, core)
-    engine = open_engine(quantized_graph(model), options.engine, core=core)
+    engine = open_engine(quantized_graph(model), options.engine, core=core, bias_mode=options.bias_mode)
+    _watch(engine, options.watch)
     wanted = tensor_names(engine.graph) if options.all_tensors else engine.graph.outputs
     _check_integers(arrays, options.input, options.int8)
     started = time.perf_counter()
@@ -59,6 +66,25 @@ def run(options: argparse.Namespace) -> None:
     batch = len(next(iter(results.values())))
     print(f"emulated {batch} image(s) in {seconds * 1e3:.1f} ms on this host ({engine.description})")
     print(f"wrote {len(results)} array(s) to {options.output}")
+    if isinstance(engine, ReferenceEngine):
+        for line in accumulator_lines(engine):
+            print(line)
+
+
+def _watch(engine: Engine, wanted: bool) -> None:
+    if isinstance(engine, ReferenceEngine):
+        engine.watch = wanted
+    elif wanted:
+        raise ConfigError("only the reference engine sees accumulators", where="--watch", got=f"--engine {engine.name}",
+                          remedy="add --engine reference")
+
+
+def accumulator_lines(engine: ReferenceEngine) -> list[str]:
+    """The largest accumulator of each layer, and how many bits hold it."""
+    found = engine.largest_accumulators
+    rows = [f"{engine.graph.by_name[name].layer:40} {largest:>12} {largest.bit_length() + 1:>5}"
+            for name, largest in found.items()]
+    return [f"{'layer':40} {'largest |acc|':>12} {'bits':>5}", *rows] if rows else []
 
 
 def _check_integers(arrays: Array | dict[str, Array], where: str, integers: bool) -> None:

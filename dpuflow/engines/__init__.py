@@ -42,12 +42,19 @@ ENGINES: dict[str, Callable[[Graph, Core | None], Engine]] = {
 }
 
 
+BIAS_MODES = ("exact", "prerounded")
+
+
 def open_engine(model: Graph | Path | str, engine: str = "fast",
-                custom: Mapping[str, CustomFunction] | None = None, core: Core | None = None) -> Engine:
+                custom: Mapping[str, CustomFunction] | None = None, core: Core | None = None,
+                bias_mode: str = "exact") -> Engine:
     """An engine for a quantized network, given as a graph or as a file of one.
 
     ``custom``: Python functions for a file's custom operators, by type. EngineError naming an
     operator that has none. ``core``: what the engine "program" compiles for (default: ZedBoard).
+    ``bias_mode``: "exact" keeps the bits of a bias that is finer than the accumulator, as the simulated
+    graph does; "prerounded" rounds them away first, as the DNNDK compiler does (arithmetic specification,
+    section 4). Networks read from a DNNDK file are prerounded already.
     """
     if engine not in ENGINES:
         raise ConfigError("no such engine", where="--engine", got=engine, expected=" or ".join(ENGINES))
@@ -56,7 +63,13 @@ def open_engine(model: Graph | Path | str, engine: str = "fast",
 
         model = quantized_graph(load(model, custom))
     check_functions(model)
+    if bias_mode not in BIAS_MODES:
+        raise ConfigError("no such bias mode", where="--bias-mode", got=bias_mode, expected=" or ".join(BIAS_MODES))
+    if bias_mode == "prerounded":
+        from dpuflow.passes.preround_biases import preround_biases
+
+        model = preround_biases(model)
     return ENGINES[engine](model, core)
 
 
-__all__ = ["ENGINES", "Engine", "open_engine"]
+__all__ = ["BIAS_MODES", "ENGINES", "Engine", "open_engine"]

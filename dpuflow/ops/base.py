@@ -33,11 +33,16 @@ class Case:
 Infer = Callable[[Sequence[Shape], Any], Shape]
 FloatKernel = Callable[[Sequence[Array], Any], Array]
 FixedKernel = Callable[[Sequence[Fixed], Any, Fix], Array]
+Accumulate = Callable[[Sequence[Fixed], Any], tuple[Array, int]]
 
 
 @dataclass(frozen=True)
 class OpDef:
-    """One operator. ``fixed`` is None for operators that only the CPU computes, in float."""
+    """One operator. ``fixed`` is None for operators that only the CPU computes, in float.
+
+    ``accumulate``: of layers with weights the exact sums with bias, and their position, before the
+    nonlinearity and the rounding (arithmetic specification, section 3).
+    """
 
     name: str
     infer: Infer
@@ -46,6 +51,7 @@ class OpDef:
     attrs: type = NoAttrs
     arity: tuple[int, int] = (1, 1)  # fewest and most operands
     cases: tuple[Case, ...] = ()
+    accumulate: Accumulate | None = None
 
 
 def same_shape(shapes: Sequence[Shape], attrs: Any) -> Shape:

@@ -134,15 +134,29 @@ def biased(acc: Array, acc_pos: int, bias: Fixed) -> tuple[Array, int]:
     return acc + fixed.shift_up(bias.values.reshape(-1), pos - bias.pos), pos
 
 
-def weighted_fixed(sums: Any) -> Any:
-    """The fixed kernel of a layer with weights: exact sums and bias, nonlinearity, one rounding."""
-    def kernel(operands: Sequence[Fixed], attrs: Any, out: Fix) -> Array:
+def weighted_accumulate(sums: Any) -> Any:
+    """The exact sums and bias of a layer with weights, and their position."""
+    def accumulate(operands: Sequence[Fixed], attrs: Any) -> tuple[Array, int]:
         x, weights = operands[0], operands[1]
         acc, pos = sums(x.values, weights.values, attrs), x.pos + weights.pos
-        if len(operands) > 2:
-            acc, pos = biased(acc, pos, operands[2])
+        return biased(acc, pos, operands[2]) if len(operands) > 2 else (acc, pos)
+    return accumulate
+
+
+def weighted_fixed(sums: Any) -> Any:
+    """The fixed kernel of a layer with weights: exact sums and bias, nonlinearity, one rounding."""
+    accumulate = weighted_accumulate(sums)
+
+    def kernel(operands: Sequence[Fixed], attrs: Any, out: Fix) -> Array:
+        acc, pos = accumulate(operands, attrs)
         return nonlinear_requantize(acc, pos, attrs.nonlinear, out)
     return kernel
+
+
+def weighted_op(name: str, infer: Any, sums: Any, attrs: type, cases: tuple[Case, ...]) -> OpDef:
+    """An operator with weights and an optional bias, from its sums of products."""
+    return OpDef(name, infer, weighted_float(sums), weighted_fixed(sums), attrs, (2, 3), cases,
+                 weighted_accumulate(sums))
 
 
 def _row(values: list[int]) -> list[list[int]]:
@@ -184,10 +198,7 @@ _DEPTHWISE_CASES = (
 )
 
 OPS = (
-    OpDef("conv2d", infer_conv, weighted_float(conv_sums), weighted_fixed(conv_sums), ConvAttrs, (2, 3),
-          _CONV_CASES),
-    OpDef("depthwise_conv2d", infer_depthwise, weighted_float(depthwise_sums), weighted_fixed(depthwise_sums),
-          ConvAttrs, (2, 3), _DEPTHWISE_CASES),
-    OpDef("dense", infer_dense, weighted_float(dense_sums), weighted_fixed(dense_sums), DenseAttrs, (2, 3),
-          _DENSE_CASES),
+    weighted_op("conv2d", infer_conv, conv_sums, ConvAttrs, _CONV_CASES),
+    weighted_op("depthwise_conv2d", infer_depthwise, depthwise_sums, ConvAttrs, _DEPTHWISE_CASES),
+    weighted_op("dense", infer_dense, dense_sums, DenseAttrs, _DENSE_CASES),
 )

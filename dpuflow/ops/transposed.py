@@ -9,8 +9,8 @@ import numpy as np
 
 from dpuflow.errors import GraphError
 from dpuflow.ir.graph import Array, Shape
-from dpuflow.ops.base import Case, OpDef, Padding
-from dpuflow.ops.conv import ConvAttrs, check_bias, conv_sums, weighted_fixed, weighted_float
+from dpuflow.ops.base import Case, Padding
+from dpuflow.ops.conv import ConvAttrs, check_bias, conv_sums, weighted_op
 
 
 @dataclass(frozen=True)
@@ -64,5 +64,4 @@ _CASES = (
     Case((([[[[3]]]], 1), ([[[[5]]]], 1), ([7], 3)), TransposedAttrs((1, 1), nonlinear="relu"), 1, [[[[9]]]]),
 )
 
-OPS = (OpDef("transposed_conv2d", infer_transposed, weighted_float(transposed_sums), weighted_fixed(transposed_sums),
-             TransposedAttrs, (2, 3), _CASES),)
+OPS = (weighted_op("transposed_conv2d", infer_transposed, transposed_sums, TransposedAttrs, _CASES),)
