@@ -82,7 +82,8 @@ class Engine(abc.ABC):
     def encode(self, inputs: Mapping[str, Array] | Array, input_mode: str) -> dict[str, Array]:
         """The inputs as the network holds them."""
         nodes = self.graph.inputs
-        if not isinstance(inputs, Mapping):
+        # The common case first: asking whether an array is a Mapping costs as much as all the rest.
+        if isinstance(inputs, np.ndarray) or not isinstance(inputs, Mapping):
             if len(nodes) == 1:
                 return {nodes[0].name: encode_input(nodes[0], inputs, input_mode)}
             raise GraphError("the network has several inputs", expected=", ".join(n.name for n in nodes),
