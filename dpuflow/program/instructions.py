@@ -12,39 +12,49 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from dpuflow.errors import FormatError
+from dpuflow.program.banks import BOX
 
 QUEUES = ("LOAD", "CONV", "ALU", "SAVE")
-_MAP = ("group", "base", "rows", "cols", "channels")
+
+
+def _box(prefix: str = "") -> tuple[str, ...]:
+    return tuple(prefix + name for name in BOX)
+
+
 _DDR = ("register", "offset", "row_stride", "pixel_stride")
 _WINDOW = ("kernel_h", "kernel_w", "stride_h", "stride_w", "pad_top", "pad_bottom", "pad_left", "pad_right")
-_OUT = ("out_group", "out_base", "out_rows", "out_cols", "out_channels")
-_OPERANDS = ("operands", "second_base", "pos0", "pos1", "pos2", "pos3")
-_IN = ("in_group", "in_base", "in_rows", "in_cols", "in_channels")
+_DILATION = ("dilation_h", "dilation_w")
+_WEIGHTED = ("weight_base", "bias_base", "has_bias", "shift_cut", "shift_bias", "out_pos", "nonlinear")
+_OPERANDS = (*_box("in_"), *_box("in1_"), *_box("in2_"), *_box("in3_"), "operands", "pos0", "pos1", "pos2", "pos3")
 
 # Operation -> (code, queue, fields). Every field is a signed 32-bit number.
 OPERATIONS: Mapping[str, tuple[int, str, tuple[str, ...]]] = {
     # a box of a feature map between DDR and an image bank group; addresses in bytes and bank rows
-    "load_map": (1, "LOAD", (*_DDR, *_MAP)),
-    "save_map": (2, "SAVE", (*_DDR, *_MAP)),
-    # weights of some output channels (OHWI, dense) and biases into the parameter banks
+    "load_map": (1, "LOAD", (*_DDR, *_box())),
+    "save_map": (2, "SAVE", (*_DDR, *_box())),
+    # weights of some output channels (OHWI, dense) and biases into the parameter banks; ``cells`` rows of
+    # ``in_channels`` values a channel (with channel augmentation: kernel rows of kernel_w * input channels)
     "load_weights": (3, "LOAD", ("offset", "base", "out_channels", "cells", "in_channels")),
     "load_dw_weights": (4, "LOAD", ("offset", "cell_stride", "base", "cells", "channels")),
     "load_bias": (5, "LOAD", ("offset", "base", "channels")),
-    "conv": (6, "CONV", (*_IN, *_OUT, *_WINDOW, "dilation_h", "dilation_w", "weight_base", "bias_base", "has_bias",
-                         "shift_cut", "shift_bias", "out_pos", "nonlinear")),
-    "dwconv": (7, "ALU", (*_IN, *_OUT, *_WINDOW, "dilation_h", "dilation_w", "weight_base", "bias_base", "has_bias",
-                          "shift_cut", "shift_bias", "out_pos", "nonlinear")),
-    "max_pool": (8, "ALU", (*_IN, *_OUT, *_WINDOW, "in_pos", "out_pos")),
-    "avg_pool": (9, "ALU", (*_IN, *_OUT, *_WINDOW, "factor", "factor_shift", "in_pos", "out_pos")),
-    # operands of one shape: the second lies ``second_base`` rows behind the first, and so on
-    "add": (10, "ALU", (*_IN, *_OUT, *_OPERANDS, "out_pos", "nonlinear")),
-    "mul": (11, "ALU", (*_IN, *_OUT, *_OPERANDS, "out_pos", "nonlinear")),
-    "activation": (12, "ALU", (*_IN, *_OUT, "in_pos", "out_pos", "nonlinear")),
+    # ``out_row_step``: rows of the output map from one written row to the next (transposed convolutions)
+    "conv": (6, "CONV", (*_box("in_"), *_box("out_"), "out_row_step", *_WINDOW, *_DILATION, "augmented", *_WEIGHTED)),
+    "dwconv": (7, "ALU", (*_box("in_"), *_box("out_"), *_WINDOW, *_DILATION, *_WEIGHTED)),
+    "max_pool": (8, "ALU", (*_box("in_"), *_box("out_"), *_WINDOW, "in_pos", "out_pos")),
+    "avg_pool": (9, "ALU", (*_box("in_"), *_box("out_"), *_WINDOW, "factor", "factor_shift", "in_pos", "out_pos")),
+    # up to four operands of one size; on the convolution's queue: their time adds to it (performance
+    # specification, section 4)
+    "add": (10, "CONV", (*_OPERANDS, *_box("out_"), "out_pos", "nonlinear")),
+    "mul": (11, "CONV", (*_OPERANDS, *_box("out_"), "out_pos", "nonlinear")),
+    # every pixel factor_h x factor_w times; the first row and column may begin within a repeated pixel
+    "upsample": (12, "ALU", (*_box("in_"), *_box("out_"), "factor_h", "factor_w", "skip_h", "skip_w")),
 }
+MOST_OPERANDS = 4
+OPERAND_PREFIXES = ("in_", "in1_", "in2_", "in3_")
 NONLINEARS = ("none", "relu", "relu6", "leaky_relu")
 _BY_CODE = {code: name for name, (code, _, _) in OPERATIONS.items()}
 _HEAD = struct.Struct("<HBBI")
-MAGIC = b"dpuflow virtual program 1\n"
+MAGIC = b"dpuflow virtual program 2\n"
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,10 @@ from dpuflow.errors import EngineError
 from dpuflow.ir.graph import Array, Fix
 from dpuflow.ops.activation import nonlinear_requantize
 from dpuflow.ops.base import Padding, windows
-from dpuflow.program.instructions import NONLINEARS, QUEUES
-from dpuflow.program.schedule import Program, up
+from dpuflow.program.banks import box_cells
+from dpuflow.program.instructions import NONLINEARS, OPERAND_PREFIXES, QUEUES
+from dpuflow.program.maps import up
+from dpuflow.program.schedule import Program
 
 Fields = Mapping[str, int]
 
@@ -36,9 +38,8 @@ class Machine:
         self.image = bank(core.image_bank_groups, self.pp, core.bank_depth, self.icp)
         self.weights = bank(self.ocp, core.bank_depth, self.icp)
         self.bias, self.dw_weights = bank(core.bank_depth, self.icp), bank(core.bank_depth, self.icp)
-        sizes = program.memory.sizes_bytes
-        self.ddr = {register: bank(size) for register, size in sizes.items()}
-        self.ddr[0] = np.frombuffer(program.memory.parameters, np.int8)
+        self.ddr = {register: bank(size) for register, size in program.ddr.sizes_bytes.items()}
+        self.ddr[0] = np.frombuffer(program.ddr.parameters, np.int8)
 
     def run(self) -> None:
         """Every instruction in an order that the tokens allow; EngineError on a deadlock."""
@@ -59,25 +60,19 @@ class Machine:
                     tokens[queue, taker] = tokens.get((queue, taker), 0) + 1
                 heads[queue] += 1
 
-    def cells(self, rows: int, cols: int, channels: int, base: int) -> tuple[Array, Array]:
-        """Bank and bank row of every pixel's first channel group, each (rows, cols, groups)."""
-        groups = up(channels, self.icp)
-        y, x, g = np.ogrid[:rows, :cols, :groups]
-        return y % self.pp + 0 * x + 0 * g, base + (y // self.pp * cols + x) * groups + g
-
-    def read(self, f: Fields, prefix: str, base: int = 0) -> Array:
+    def read(self, f: Fields, prefix: str) -> Array:
         """A map (rows, cols, channels) out of an image group."""
-        rows, cols, channels = f[f"{prefix}_rows"], f[f"{prefix}_cols"], f[f"{prefix}_channels"]
-        bank, row = self.cells(rows, cols, channels, f[f"{prefix}_base"] + base)
-        return np.asarray(self.image[f[f"{prefix}_group"]][bank, row]).reshape(rows, cols, -1)[..., :channels]
+        bank, row = box_cells(self.program.core, f, prefix)
+        rows, cols, channels = f[f"{prefix}rows"], f[f"{prefix}cols"], f[f"{prefix}channels"]
+        return np.asarray(self.image[f[f"{prefix}group"]][bank, row]).reshape(rows, cols, -1)[..., :channels]
 
-    def write(self, group: int, base: int, values: Array) -> None:
+    def write(self, f: Fields, values: Array, prefix: str = "out_", row_step: int = 1) -> None:
         """A map into an image group; lanes beyond the last channel become zero."""
         rows, cols, channels = values.shape
         padded = np.zeros((rows, cols, up(channels, self.icp) * self.icp), np.int8)
         padded[..., :channels] = values
-        bank, row = self.cells(rows, cols, channels, base)
-        self.image[group][bank, row] = padded.reshape(rows, cols, -1, self.icp)
+        bank, row = box_cells(self.program.core, f, prefix, row_step)
+        self.image[f[f"{prefix}group"]][bank, row] = padded.reshape(rows, cols, -1, self.icp)
 
 
 def queues_of(mask: int) -> tuple[str, ...]:
@@ -93,12 +88,11 @@ def _box(machine: Machine, f: Fields) -> Any:
 
 
 def _load_map(machine: Machine, f: Fields) -> None:
-    machine.write(f["group"], f["base"], _box(machine, f))
+    machine.write(f, _box(machine, f), "")
 
 
 def _save_map(machine: Machine, f: Fields) -> None:
-    given = {f"in_{name}": f[name] for name in ("group", "base", "rows", "cols", "channels")}
-    _box(machine, f)[...] = machine.read(given, "in")
+    _box(machine, f)[...] = machine.read(f, "")
 
 
 def _load_weights(machine: Machine, f: Fields) -> None:
@@ -139,7 +133,7 @@ def _load_dw_weights(machine: Machine, f: Fields) -> None:
 def _columns(machine: Machine, f: Fields, fill: int = 0) -> Array:
     """Every window of the input map, (rows, cols, kernel_h, kernel_w, channels)."""
     padding = Padding(f["pad_top"], f["pad_bottom"], f["pad_left"], f["pad_right"])
-    x = machine.read(f, "in")[np.newaxis]
+    x = machine.read(f, "in_")[np.newaxis]
     wide = x if not fill else np.asarray(x, np.int64)
     found: Array = windows(wide, (f["kernel_h"], f["kernel_w"]), (f["stride_h"], f["stride_w"]), padding,
                            (f.get("dilation_h", 1), f.get("dilation_w", 1)), fill=fill)[0]
@@ -156,14 +150,16 @@ def _finish(machine: Machine, f: Fields, acc: Array) -> None:
         acc = fixed.shift_up(acc, fine) + fixed.shift_up(rows.reshape(-1)[:channels], max(0, f["shift_bias"]))
         acc_pos += fine
     values = nonlinear_requantize(acc, acc_pos, NONLINEARS[f["nonlinear"]], Fix(f["out_pos"]))
-    machine.write(f["out_group"], f["out_base"], values)
+    machine.write(f, values, row_step=f.get("out_row_step", 1) or 1)
 
 
 def _conv(machine: Machine, f: Fields) -> None:
     columns = _columns(machine, f)
     rows, cols = columns.shape[:2]
-    cells, inputs, outputs = f["kernel_h"] * f["kernel_w"], f["in_channels"], f["out_channels"]
-    depth = cells * up(inputs, machine.icp)
+    cells, inputs = f["kernel_h"] * f["kernel_w"], f["in_channels"]
+    if f["augmented"]:  # a kernel row is one run of lanes
+        cells, inputs = f["kernel_h"], f["kernel_w"] * f["in_channels"]
+    outputs, depth = f["out_channels"], cells * up(inputs, machine.icp)
     bank, row = _weight_cells(machine, f["weight_base"], outputs, depth)
     weights = machine.weights[bank, row].reshape(outputs, cells, -1)[..., :inputs].reshape(outputs, -1)
     _finish(machine, f, fixed.exact_matmul(columns.reshape(rows * cols, -1), weights.T).reshape(rows, cols, outputs))
@@ -180,17 +176,17 @@ def _dwconv(machine: Machine, f: Fields) -> None:
 
 def _max_pool(machine: Machine, f: Fields) -> None:
     largest = _columns(machine, f, -(2**40)).max(axis=(2, 3))
-    machine.write(f["out_group"], f["out_base"], fixed.requantize(largest, f["in_pos"], f["out_pos"]))
+    machine.write(f, fixed.requantize(largest, f["in_pos"], f["out_pos"]))
 
 
 def _avg_pool(machine: Machine, f: Fields) -> None:
     sums = _columns(machine, f).sum(axis=(2, 3), dtype=np.int64) * f["factor"]
     values = fixed.requantize(sums, f["in_pos"] + f["factor_shift"], f["out_pos"])
-    machine.write(f["out_group"], f["out_base"], values)
+    machine.write(f, values)
 
 
 def _operands(machine: Machine, f: Fields) -> list[tuple[Array, int]]:
-    return [(machine.read(f, "in", at * f["second_base"]), f[f"pos{at}"]) for at in range(f["operands"])]
+    return [(machine.read(f, OPERAND_PREFIXES[at]), f[f"pos{at}"]) for at in range(f["operands"])]
 
 
 def _add(machine: Machine, f: Fields) -> None:
@@ -209,17 +205,17 @@ def _mul(machine: Machine, f: Fields) -> None:
 
 
 def _write_result(machine: Machine, f: Fields, acc: Array, pos: int) -> None:
-    values = nonlinear_requantize(acc, pos, NONLINEARS[f["nonlinear"]], Fix(f["out_pos"]))
-    machine.write(f["out_group"], f["out_base"], values)
+    machine.write(f, nonlinear_requantize(acc, pos, NONLINEARS[f["nonlinear"]], Fix(f["out_pos"])))
 
 
-def _activation(machine: Machine, f: Fields) -> None:
-    _write_result(machine, f, np.asarray(machine.read(f, "in"), np.int64), f["in_pos"])
+def _upsample(machine: Machine, f: Fields) -> None:
+    wide = machine.read(f, "in_").repeat(f["factor_h"], axis=0).repeat(f["factor_w"], axis=1)
+    machine.write(f, wide[f["skip_h"]:][:f["out_rows"], f["skip_w"]:][:, :f["out_cols"]])
 
 
 EXECUTE: Mapping[str, Callable[[Machine, Fields], None]] = {
     "load_map": _load_map, "save_map": _save_map, "load_weights": _load_weights, "load_dw_weights": _load_dw_weights,
     "load_bias": _load_bias, "conv": _conv, "dwconv": _dwconv, "max_pool": _max_pool, "avg_pool": _avg_pool,
-    "add": _add, "mul": _mul, "activation": _activation,
+    "add": _add, "mul": _mul, "upsample": _upsample,
 }
 

@@ -6,7 +6,6 @@ tokens; that is decided with vector clocks, so it holds for every timing the cor
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -15,11 +14,17 @@ import numpy as np
 from dpuflow.compiler.memory import INPUTS, OUTPUTS, PARAMETERS
 from dpuflow.errors import CompileError
 from dpuflow.ir.graph import Array
-from dpuflow.program.instructions import NONLINEARS, QUEUES, Instruction
+from dpuflow.program.banks import BOX, box_cells
+from dpuflow.program.instructions import MOST_OPERANDS, NONLINEARS, OPERAND_PREFIXES, QUEUES, Instruction
 from dpuflow.program.machine import queues_of
-from dpuflow.program.schedule import Program, bank_rows, up
+from dpuflow.program.maps import up
+from dpuflow.program.schedule import Program
+from dpuflow.target.arch import Core
+from dpuflow.target.limits import SHIFT_MAX
 
 Fields = Mapping[str, int]
+_OUTSIDE: Array = np.array([-1])
+_MOST_SIZE = 1 << 20
 HOST = 0  # who wrote parameters and inputs before the first instruction
 
 
@@ -37,35 +42,47 @@ def _wrong(what: str, i: Instruction, at: int, got: object = None, expected: obj
                         expected=expected, remedy="this is a fault of the scheduler: please report it")
 
 
-def _image(program: Program, f: Fields, prefix: str, base: int = 0) -> Array:
+def _image(program: Program, f: Fields, prefix: str, row_step: int = 1) -> Array:
     """Cells (bank * depth + row) of a box in an image group; an impossible box has cells outside."""
     core = program.core
-    rows, cols, channels = (f[f"{prefix}{name}"] for name in ("rows", "cols", "channels"))
-    start = f[f"{prefix}base"] + base
-    if min(rows, cols, channels) < 1 or start < 0 or not 0 <= f[f"{prefix}group"] < core.image_bank_groups:
-        return np.array([-1])
-    if start + bank_rows(core, rows, cols, channels) > core.bank_depth:
-        return np.array([-1])
-    groups = up(channels, core.input_channel_parallel)
-    y, r = np.ogrid[:rows, :cols * groups]
-    bank, row = y % core.pixel_parallel, start + y // core.pixel_parallel * cols * groups + r
+    sizes = [f[f"{prefix}{name}"] for name in ("rows", "cols", "channels")]
+    others = [f[f"{prefix}{name}"] for name in ("base", "strip_stride", "col_stride", "wrap_after", "wrap_base")]
+    if min(sizes) < 1 or min(others) < 0 or not 0 <= f[f"{prefix}group"] < core.image_bank_groups:
+        return _OUTSIDE
+    if not 0 <= f[f"{prefix}bank"] < core.pixel_parallel or max(sizes) > _MOST_SIZE or not _is_plain(f, prefix, row_step, core):
+        return _OUTSIDE
+    bank, row = box_cells(core, f, prefix, row_step)
+    if row.min() < 0 or row.max() >= core.bank_depth:
+        return _OUTSIDE
     return np.asarray(bank * core.bank_depth + row).reshape(-1)
+
+
+def _is_plain(f: Fields, prefix: str, row_step: int, core: Core) -> bool:
+    """Whether numbers that make no difference are zero, and no pixel stands in another's place."""
+    strips = (f[f"{prefix}bank"] + row_step * (f[f"{prefix}rows"] - 1)) // core.pixel_parallel + 1
+    wrap, lanes = f[f"{prefix}wrap_after"], up(f[f"{prefix}channels"], core.input_channel_parallel)
+    width = (f[f"{prefix}cols"] - 1) * f[f"{prefix}col_stride"] + lanes
+    return ((f[f"{prefix}strip_stride"] == 0) == (strips == 1) and (f[f"{prefix}col_stride"] == 0) == (f[f"{prefix}cols"] == 1)
+            and (wrap < strips if wrap else f[f"{prefix}wrap_base"] == 0)
+            and (f[f"{prefix}cols"] == 1 or f[f"{prefix}col_stride"] >= lanes)
+            and (strips == 1 or f[f"{prefix}strip_stride"] >= width))
 
 
 def _rows(program: Program, base: int, count: int, banks: int = 1) -> Array:
     """Cells of ``count`` rows of each of ``banks`` parameter banks."""
     depth = program.core.bank_depth
     if base < 0 or count < 1 or base + count > depth or banks < 1:
-        return np.array([-1])
+        return _OUTSIDE
     bank, row = np.ogrid[:banks, base:base + count]
     return (bank * depth + row).reshape(-1)
 
 
 def _ddr(program: Program, register: int, offset: int, shape: tuple[int, ...], strides: tuple[int, ...]) -> Array:
-    size = program.memory.sizes_bytes.get(register, 0) if register != PARAMETERS else len(program.memory.parameters)
+    size = program.ddr.sizes_bytes.get(register, 0) if register != PARAMETERS else len(program.ddr.parameters)
     last = offset + sum((n - 1) * s for n, s in zip(shape, strides, strict=True))
-    if min(shape) < 1 or offset < 0 or last >= size or min(strides) < 1:
-        return np.array([-1])
+    plain = all((stride == 0) == (length == 1) for length, stride in zip(shape[:-1], strides[:-1], strict=True))
+    if min(shape) < 1 or offset < 0 or last >= size or min(strides) < 0 or not plain:
+        return _OUTSIDE
     cells = np.int64(offset)
     for axis, (length, stride) in enumerate(zip(shape, strides, strict=True)):
         cells = cells + np.arange(length).reshape(-1, *[1] * (len(shape) - axis - 1)) * stride
@@ -77,12 +94,13 @@ def _box(program: Program, f: Fields) -> Array:
                 (f["row_stride"], f["pixel_stride"], 1))
 
 
-def _weight_rows(program: Program, f: Fields, base: str, cells: int, inputs: int) -> list[Access]:
+def _weight_rows(program: Program, base: int, outputs: int, cells: int, lanes: int) -> Array:
+    """Cells of ``outputs`` channels' weights: ``cells`` runs of ``lanes`` values each."""
     core = program.core
-    depth = cells * up(inputs, core.input_channel_parallel)
-    banks = min(f["out_channels"], core.output_channel_parallel)
-    rows = depth * up(f["out_channels"], core.output_channel_parallel)
-    return [Access("weights", _rows(program, f[base], rows, banks), False)]
+    if min(outputs, cells, lanes) < 1:
+        return _OUTSIDE
+    rows = cells * up(lanes, core.input_channel_parallel) * up(outputs, core.output_channel_parallel)
+    return _rows(program, base, rows, min(outputs, core.output_channel_parallel))
 
 
 def _parameters(program: Program, f: Fields, shape: tuple[int, ...], strides: tuple[int, ...]) -> Access:
@@ -98,8 +116,8 @@ def accesses(program: Program, i: Instruction) -> list[Access]:
         return [ddr, image] if i.op == "load_map" else [image, ddr]
     if i.op == "load_weights":
         size = f["out_channels"] * f["cells"] * f["in_channels"]
-        (rows,) = _weight_rows(program, f, "base", f["cells"], f["in_channels"])
-        return [_parameters(program, f, (size,), (1,)), Access("weights", rows.cells, True)]
+        rows = _weight_rows(program, f["base"], f["out_channels"], f["cells"], f["in_channels"])
+        return [_parameters(program, f, (size,), (1,)), Access("weights", rows, True)]
     if i.op == "load_dw_weights":
         return [_parameters(program, f, (f["cells"], f["channels"]), (f["cell_stride"], 1)),
                 Access("dw_weights", _rows(program, f["base"], f["cells"] * up(f["channels"], lanes)), True)]
@@ -110,74 +128,106 @@ def accesses(program: Program, i: Instruction) -> list[Access]:
 
 
 def _computing(program: Program, i: Instruction, f: Fields, lanes: int) -> list[Access]:
-    found = [Access(f"image{f['in_group']}", _image(program, f, "in_", at * f.get("second_base", 0)), False)
-             for at in range(f.get("operands", 1))]
-    cells = f.get("kernel_h", 1) * f.get("kernel_w", 1)
+    prefixes = OPERAND_PREFIXES[:f.get("operands", 1)]
+    found = [Access(f"image{f[prefix + 'group']}", _image(program, f, prefix), False) for prefix in prefixes]
+    kh, kw, inputs = f.get("kernel_h", 1), f.get("kernel_w", 1), f["in_channels"]
     if i.op == "conv":
-        found += _weight_rows(program, f, "weight_base", cells, f["in_channels"])
+        cells, run = (kh, kw * inputs) if f["augmented"] else (kh * kw, inputs)
+        rows = _weight_rows(program, f["weight_base"], f["out_channels"], cells, run)
+        found.append(Access("weights", rows, False))
     if i.op == "dwconv":
-        found.append(Access("dw_weights", _rows(program, f["weight_base"], cells * up(f["in_channels"], lanes)), False))
+        found.append(Access("dw_weights", _rows(program, f["weight_base"], kh * kw * up(inputs, lanes)), False))
     if f.get("has_bias"):
         found.append(Access("bias", _rows(program, f["bias_base"], up(f["out_channels"], lanes)), False))
-    return [*found, Access(f"image{f['out_group']}", _image(program, f, "out_"), True)]
+    row_step = f.get("out_row_step", 0) or 1
+    return [*found, Access(f"image{f['out_group']}", _image(program, f, "out_", row_step), True)]
+
+
+def _check_window(i: Instruction, at: int, core: Core) -> None:
+    f = i.fields
+    if min(f["pad_top"], f["pad_bottom"], f["pad_left"], f["pad_right"]) < 0:
+        raise _wrong("a negative pad", i, at)
+    for axis, size, pads in (("h", "rows", f["pad_top"] + f["pad_bottom"]), ("w", "cols", f["pad_left"] + f["pad_right"])):
+        kernel, stride, dilation = f[f"kernel_{axis}"], f[f"stride_{axis}"], f.get(f"dilation_{axis}", 1)
+        if stride < 1 or dilation < 1 or (f[f"out_{size}"] == 1 and stride > 1) or (kernel == 1 and dilation > 1):
+            raise _wrong("a stride or dilation without a use", i, at, (stride, dilation))
+        span = (kernel - 1) * dilation + 1
+        if f[f"in_{size}"] + pads - span != (f[f"out_{size}"] - 1) * stride:
+            raise _wrong("window and output size differ", i, at, f[f"out_{size}"],
+                         (f[f"in_{size}"] + pads - span) // stride + 1)
+    allowed = core.conv_kernel if i.op == "conv" else (1, 256)
+    if not allowed[0] <= f["kernel_h"] <= allowed[1] or not allowed[0] <= f["kernel_w"] <= allowed[1]:
+        raise _wrong("a kernel beyond the engine's range", i, at, (f["kernel_h"], f["kernel_w"]), allowed)
+
+
+def _check_operands(i: Instruction, at: int) -> None:
+    f = i.fields
+    if not 1 <= f["operands"] <= MOST_OPERANDS:
+        raise _wrong("an unknown form", i, at)
+    for index, prefix in enumerate(OPERAND_PREFIXES):
+        sizes = tuple(f[prefix + name] for name in ("rows", "cols", "channels"))
+        if index < f["operands"] and sizes != (f["out_rows"], f["out_cols"], f["out_channels"]):
+            raise _wrong("operands and result differ in size", i, at, sizes)
+        if index >= f["operands"] and (any(f[prefix + name] for name in BOX) or f[f"pos{index}"]):
+            raise _wrong("numbers of an operand that is not there", i, at)
 
 
 def _check_fields(program: Program, i: Instruction, at: int) -> None:
     """Numbers that no access shows: window arithmetic, channels, operands, nonlinearity, the core's limits."""
     f, core = i.fields, program.core
+    if not 0 <= i.layer < len(program.layers):
+        raise _wrong("an unknown layer", i, at, i.layer)
     if "kernel_h" in f:
-        for axis, size in (("h", "rows"), ("w", "cols")):
-            pads = f["pad_top"] + f["pad_bottom"] if axis == "h" else f["pad_left"] + f["pad_right"]
-            span = (f[f"kernel_{axis}"] - 1) * f.get(f"dilation_{axis}", 1) + 1
-            stride = f[f"stride_{axis}"]
-            made = (f[f"in_{size}"] + pads - span) // stride + 1 if stride > 0 else 0
-            if made != f[f"out_{size}"] or min(f["pad_top"], f["pad_bottom"], f["pad_left"], f["pad_right"]) < 0:
-                raise _wrong("window and output size differ", i, at, f[f"out_{size}"], made)
-        allowed = core.conv_kernel if i.op == "conv" else (1, 256)
-        if not allowed[0] <= f["kernel_h"] <= allowed[1] or not allowed[0] <= f["kernel_w"] <= allowed[1]:
-            raise _wrong("a kernel beyond the engine's range", i, at, (f["kernel_h"], f["kernel_w"]), allowed)
+        _check_window(i, at, core)
+    if "operands" in f:
+        _check_operands(i, at)
     if i.queue == "ALU" and f["in_channels"] != f["out_channels"]:
         raise _wrong("channels differ", i, at, f["out_channels"], f["in_channels"])
-    if not 0 <= f.get("nonlinear", 0) < len(NONLINEARS) or not 1 <= f.get("operands", 1) <= 4:
+    if not 0 <= f.get("nonlinear", 0) < len(NONLINEARS):
         raise _wrong("an unknown form", i, at)
-    if f.get("has_bias", 0) not in (0, 1) or not 0 <= f.get("shift_cut", 0) <= 16:
+    if f.get("has_bias", 0) not in (0, 1) or not 0 <= f.get("shift_cut", 0) <= SHIFT_MAX:
         raise _wrong("a shift beyond 0 to 16", i, at, f.get("shift_cut"))
+    if not f.get("has_bias", 1) and (f["bias_base"] or f["shift_bias"]):
+        raise _wrong("numbers of a bias that is not there", i, at)
+    if i.op == "conv" and (f["augmented"] not in (0, 1) or (f["out_row_step"] > 0) != (f["out_rows"] > 1)):
+        raise _wrong("an unknown form", i, at)
+    if i.op == "upsample":
+        _check_upsample(i, at)
+    if i.op not in ("add", "mul") and i.queue in ("CONV", "ALU") and f["in_group"] == f["out_group"]:
+        raise _wrong("a window reads the image group that it writes", i, at, f["in_group"])
+
+
+def _check_upsample(i: Instruction, at: int) -> None:
+    f = i.fields
+    for axis, size in (("h", "rows"), ("w", "cols")):
+        factor, skip = f[f"factor_{axis}"], f[f"skip_{axis}"]
+        if factor < 1 or not 0 <= skip < factor or up(skip + f[f"out_{size}"], factor) != f[f"in_{size}"]:
+            raise _wrong("factor and output size differ", i, at, f[f"out_{size}"], (factor, skip))
 
 
 Boxes = dict[tuple[str, int], tuple[int, ...]]
 
 
 def shapes_written(i: Instruction) -> Boxes:
-    """What an instruction leaves on the chip: (space, base) -> the shape it has there."""
+    """What an instruction leaves in the parameter banks: (space, base) -> the shape it has there."""
     f = i.fields
-    if i.op == "load_map":
-        return {(f"image{f['group']}", f["base"]): (f["rows"], f["cols"], f["channels"])}
     if i.op == "load_weights":
         return {("weights", f["base"]): (f["out_channels"], f["cells"], f["in_channels"])}
     if i.op == "load_dw_weights":
         return {("dw_weights", f["base"]): (f["cells"], f["channels"])}
-    if i.op == "load_bias":
-        return {("bias", f["base"]): (f["channels"],)}
-    if i.op == "save_map":
-        return {}
-    return {(f"image{f['out_group']}", f["out_base"]): (f["out_rows"], f["out_cols"], f["out_channels"])}
+    return {("bias", f["base"]): (f["channels"],)} if i.op == "load_bias" else {}
 
 
 def shapes_read(i: Instruction) -> Boxes:
-    """What an instruction takes from the chip, and the shape it takes it for."""
-    f = i.fields
-    if i.op == "save_map":
-        return {(f"image{f['group']}", f["base"]): (f["rows"], f["cols"], f["channels"])}
-    if i.queue == "LOAD":
-        return {}
-    taken = f["in_rows"], f["in_cols"], f["in_channels"]
-    read: Boxes = {(f"image{f['in_group']}", f["in_base"] + at * f.get("second_base", 0)): taken
-                   for at in range(f.get("operands", 1))}
-    cells = f.get("kernel_h", 1) * f.get("kernel_w", 1)
+    """What an instruction takes from the parameter banks, and the shape it takes it for."""
+    f, read = i.fields, Boxes()
     if i.op == "conv":
-        read["weights", f["weight_base"]] = (f["out_channels"], cells, f["in_channels"])
+        cells, run = f["kernel_h"], f["kernel_w"] * f["in_channels"]
+        if not f["augmented"]:
+            cells, run = cells * f["kernel_w"], f["in_channels"]
+        read["weights", f["weight_base"]] = (f["out_channels"], cells, run)
     if i.op == "dwconv":
-        read["dw_weights", f["weight_base"]] = (cells, f["in_channels"])
+        read["dw_weights", f["weight_base"]] = (f["kernel_h"] * f["kernel_w"], f["in_channels"])
     return read | ({("bias", f["bias_base"]): (f["out_channels"],)} if f.get("has_bias") else {})
 
 
@@ -185,12 +235,12 @@ class _Memory:
     """Who wrote and who read each cell last, and which shapes lie on the chip."""
 
     def __init__(self, program: Program) -> None:
-        core, sizes = program.core, program.memory.sizes_bytes
+        core, sizes = program.core, program.ddr.sizes_bytes
         cells = {f"image{group}": core.pixel_parallel * core.bank_depth for group in range(core.image_bank_groups)}
         cells |= {"weights": core.output_channel_parallel * core.bank_depth, "bias": core.bank_depth,
                   "dw_weights": core.bank_depth}
         cells |= {f"ddr{register}": size for register, size in sizes.items()}
-        cells[f"ddr{PARAMETERS}"] = len(program.memory.parameters)
+        cells[f"ddr{PARAMETERS}"] = len(program.ddr.parameters)
         self.writer = {space: np.full(count, -1, np.int32) for space, count in cells.items()}
         self.readers = {space: np.full((len(QUEUES), count), -1, np.int32) for space, count in cells.items()
                         if not space.startswith("ddr")}
@@ -253,10 +303,6 @@ def verify_program(program: Program) -> Program:
             if memory.boxes.get(place) != shape:
                 raise _wrong(f"it takes another shape from {place[0]} than lies there", i, at, shape,
                              memory.boxes.get(place))
-            if place[0].startswith("image"):
-                del memory.boxes[place]  # this schedule takes every map once
-        if i.op in ("load_weights", "load_dw_weights"):  # a bias belongs to the weights before it
-            memory.boxes = {place: shape for place, shape in memory.boxes.items() if place[0] != "bias"}
         memory.boxes |= shapes_written(i)
     _check_outputs(program, memory)
     return program
@@ -288,11 +334,10 @@ def _check_access(memory: _Memory, access: Access, i: Instruction, at: int, befo
 
 def _check_outputs(program: Program, memory: _Memory) -> None:
     for name in program.kernel.outputs:
-        place = program.memory.places[name]
-        if place.register != OUTPUTS:
+        storage = program.ddr.storages.get(name)
+        if storage is None or storage.register != OUTPUTS:
             continue
-        size = math.prod(program.shapes[name])
-        counts = memory.written_out[place.offset:place.offset + size]
+        counts = memory.written_out[storage.offset:storage.offset + storage.size_bytes]
         if not (counts == 1).all():
             raise CompileError("the program is wrong: an output is not written exactly once", where=name,
                                got=f"{int(counts.min())} to {int(counts.max())} times")
