@@ -16,13 +16,14 @@ from dpuflow.cli import backend
 from dpuflow.cli.common import check_clock
 from dpuflow.compiler.compiled import Compiled
 from dpuflow.compiler.console import kernel_table
-from dpuflow.compiler.driver import compile_graph, estimate_compiled
+from dpuflow.compiler.driver import compile_graph
 from dpuflow.compiler.manifest import model_manifest, tail_parameters
 from dpuflow.compiler.xmodel import to_xir
 from dpuflow.errors import ConfigError, EngineError
 from dpuflow.formats.graphdef import read_bytes
 from dpuflow.formats.xir import serialize_xmodel
 from dpuflow.model import load
+from dpuflow.planning.estimate import estimate_compiled
 from dpuflow.target.arch import Core
 from dpuflow.target.dcf import read_dcf
 from dpuflow.target.report import estimate_json

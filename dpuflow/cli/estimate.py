@@ -11,10 +11,11 @@ from typing import Any
 from dpuflow.artifact import atomic_path
 from dpuflow.cli.common import check_clock
 from dpuflow.cli.planning import FILE_HELP, planned_graph
-from dpuflow.compiler.driver import compile_graph, estimate_compiled
-from dpuflow.compiler.scenario import Answer, answers, parse_scenario
+from dpuflow.compiler.driver import compile_graph
 from dpuflow.errors import ConfigError
 from dpuflow.ir.graph import Graph
+from dpuflow.planning.estimate import estimate_compiled
+from dpuflow.planning.scenario import Answer, answers, parse_scenario
 from dpuflow.target.arch import Core
 from dpuflow.target.report import estimate_json, predicted_table
 from dpuflow.target.select import find_target

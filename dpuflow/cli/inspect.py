@@ -7,8 +7,8 @@ import json
 
 from dpuflow.cli.common import check_clock
 from dpuflow.cli.planning import FILE_HELP, planned_graph
-from dpuflow.compiler.inspection import inspect_graph
-from dpuflow.compiler.inspection_text import inspection_json, inspection_text
+from dpuflow.planning.inspection import inspect_graph
+from dpuflow.planning.inspection_text import inspection_json, inspection_text
 from dpuflow.target.select import find_target
 
 

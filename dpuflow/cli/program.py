@@ -29,10 +29,13 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 def _summary(program: Program) -> str:
     counts = {queue: sum(i.queue == queue for i in program.instructions) for queue in QUEUES}
-    sizes = program.memory.sizes_bytes
+    cycles, ddr_bytes = program.timeline.total_cycles, sum(program.ddr.sizes_bytes.values())
     return (f"kernel {program.kernel.name} on {program.core.name}: {len(program.instructions)} virtual instructions ("
             + ", ".join(f"{queue} {count}" for queue, count in counts.items())
-            + f"), {len(program.memory.parameters)} parameter bytes, {sum(sizes.values())} bytes of DDR; verified")
+            + f"), {len(program.ddr.parameters)} parameter bytes, {ddr_bytes} bytes of DDR; "
+            f"verified\n  predicted {cycles:.0f} cycles, {cycles / program.clock_mhz / 1e3:.4f} ms at "
+            f"{program.clock_mhz:g} MHz; the simple fixed schedule takes {program.baseline_cycles:.0f} cycles"
+            + "".join(f"\n  {note}" for note in program.notes))
 
 
 def run(options: argparse.Namespace) -> None:
@@ -45,7 +48,7 @@ def run(options: argparse.Namespace) -> None:
     for program in programs:
         print(_summary(program))
         if options.text:
-            print("".join(f"# layer {at}: {name}\n" for at, name in enumerate(program.layers))
+            print("".join(f"# layer {at}: {' + '.join(names)}\n" for at, names in enumerate(program.layers))
                   + to_text(program.instructions), end="")
     if options.output:
         if len(programs) != 1:

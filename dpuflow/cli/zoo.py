@@ -6,7 +6,7 @@ import argparse
 
 import numpy as np
 
-from dpuflow.compiler.inspection import node_macs
+from dpuflow.planning.inspection import node_macs
 from dpuflow.zoo import ZOO, float_network
 
 

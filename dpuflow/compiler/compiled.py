@@ -26,7 +26,7 @@ class Kernel:
         return self.device == "DPU"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Compiled:
     """A compiled network. ``reasons`` says for every node on the CPU why it is there, ``notes`` for every
     node that a rewrite made what was done."""

@@ -87,4 +87,5 @@ def _seen(machine: Machine, name: str) -> Array:
     view = machine.program.ddr.placing.views[name]
     storage = machine.program.ddr.storages[view.storage]
     flat = machine.ddr[storage.register][storage.offset + view.offset:]
-    return np.lib.stride_tricks.as_strided(flat, view.size, (view.row_stride, view.pixel_stride, 1)).copy()
+    shown: Array = np.lib.stride_tricks.as_strided(flat, view.size, (view.row_stride, view.pixel_stride, 1))
+    return np.array(shown)

@@ -91,9 +91,11 @@ class Builder:
         self._at_start.append(self._known[queue].copy())
         self._last[queue] = number
         for track, part in reads:
-            track.read[(queue, *part)] = number
+            at = (queue, *part)
+            track.read[at] = number
         for track, part in writes:
-            track.written[(queue, *part)] = number
+            at = (queue, *part)
+            track.written[at] = number
 
     def _take_tokens(self, queue: int, need: Array) -> None:
         known = self._known[queue]
@@ -112,5 +114,5 @@ class Builder:
 
 
 def _latest(numbers: Array, part: Any) -> Array:
-    found = numbers[(slice(None), *part)]
-    return np.asarray(found.reshape(len(QUEUES), -1).max(axis=1, initial=0))
+    at = (slice(None), *part)
+    return np.asarray(numbers[at].reshape(len(QUEUES), -1).max(axis=1, initial=0))

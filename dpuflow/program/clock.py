@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from dpuflow.program.instructions import QUEUES, Instruction
 from dpuflow.program.maps import up
 from dpuflow.target.arch import Core
-from dpuflow.target.board import BoardTiming
+from dpuflow.target.board import BoardTiming, map_weight
 
 LOAD, CONV, ALU, SAVE = range(4)
 _NEVER = float("inf")
@@ -74,6 +74,11 @@ def bus_bytes(i: Instruction, board: BoardTiming) -> int:
     return runs * up(total // runs, beat) * beat
 
 
+def transfer_work(i: Instruction, board: BoardTiming) -> float:
+    """A transfer's bytes on the bus, in bytes as long runs of weights take."""
+    return bus_bytes(i, board) * (map_weight(board) if i.op in ("load_map", "save_map") else 1.0)
+
+
 @dataclass(frozen=True)
 class Timeline:
     """Begin and end of every instruction, and the end of all, in cycles."""
@@ -89,7 +94,7 @@ def _durations(instructions: Sequence[Instruction], core: Core, board: BoardTimi
     begun, made = set[int](), list[float]()
     for i in instructions:
         if i.queue in ("LOAD", "SAVE"):
-            made.append(float(bus_bytes(i, board)))
+            made.append(transfer_work(i, board))
             continue
         cycles = engine_cycles(i, core) / (board.array_efficiency if i.op == "conv" else board.alu_efficiency)
         fixed = board.fixed_cycles + board.fixed_us * clock_mhz if i.layer not in begun else 0.0

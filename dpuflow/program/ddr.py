@@ -96,7 +96,8 @@ class _Placer:
             self.views[source] = _dense(self.view(node.name).storage, map_of(self.graph.by_name[source].shape))
         else:
             size, there = map_of(self.graph.by_name[source].shape), self.view(node.name)
-            target = there if size == there.size else View(there.storage, there.offset, size[1] * size[2], size[2], size)
+            reshaped = View(there.storage, there.offset, size[1] * size[2], size[2], size)
+            target = there if size == there.size else reshaped
             self.copies[node.name] = [Copy(node.name, source, target)]
 
     def _is_dense(self, name: str) -> bool:

@@ -245,8 +245,8 @@ class StepWriter:
 
     def _save(self, at: Box) -> None:
         view = self.chip.ddr.placing.views[self.step.name]
-        self.builder.emit("save_map", self.layer, {**ddr_fields(self.chip.ddr, view, at), **self.result.box(self.core, at)},
-                          [self.result.touch(self.core, at)], [self.chip.storage(view, at)])
+        fields = {**ddr_fields(self.chip.ddr, view, at), **self.result.box(self.core, at)}
+        self.builder.emit("save_map", self.layer, fields, [self.result.touch(self.core, at)], [self.chip.storage(view, at)])
 
     # -- parameters ------------------------------------------------------------------------------------------
 

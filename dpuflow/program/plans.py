@@ -143,7 +143,9 @@ def needs(step: Step, plan: Plan, core: Core, resident: bool = False) -> Needs:
                              step.first.output[0], plan.ahead, pp), max(b[1] - b[0] for b, _ in columns), made)
     height = step.last.output[0]
     tile_strips = max(strips_of(tile.rows[1] - tile.rows[0], core) for tile in tiles)
-    ring = min(tile_strips * (1 + plan.ahead), strips_of(height, core)) if len(xs) == 1 else tile_strips * (1 + plan.ahead)
+    ring = tile_strips * (1 + plan.ahead)
+    if len(xs) == 1:
+        ring = min(ring, strips_of(height, core))
     width = max(x[1] - x[0] for x in xs)
     others = Need(ring, width, made) if step.others else None
     if resident:

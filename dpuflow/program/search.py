@@ -30,7 +30,7 @@ from dpuflow.program.plans import (
     plans,
 )
 from dpuflow.target.arch import Core
-from dpuflow.target.board import BoardTiming
+from dpuflow.target.board import BoardTiming, map_weight
 
 TIMED_PLANS = 4  # of every step, those that the rule of thumb puts first
 MOST_TILES = 600
@@ -151,6 +151,7 @@ class Searcher:
         self.graph, self.core, self.board, self.clock_mhz, self.placing = graph, core, board, clock_mhz, placing
         self.until, self.cut_off = until, False
         self.rate = board.port_bytes_per_cycle * board.port_efficiency
+        self.map_weight = map_weight(board)
         sizes = {name: view.size[0] * view.size[1] * view.size[2] for name, view in placing.views.items()}
         self.sizes = sizes
         self._free_ddr = Ddr(placing, {name: Storage(9 + at, 0, size) for at, (name, size) in enumerate(sizes.items())},
@@ -194,7 +195,8 @@ class Searcher:
         features += sum(self.sizes[name] for name in step.others if name not in on_chip)
         weights = sum(map(self._weight_bytes, step.stages))
         reloads = len(tiles) * len(xs) if plan.order == "features" and not holds_weights(step.first, self.core) else 1
-        load, save = (features + weights * reloads) / self.rate, self.sizes[step.name] / self.rate
+        features *= self.map_weight
+        load, save = (features + weights * reloads) / self.rate, self.sizes[step.name] * self.map_weight / self.rate
         compute, count = self._engines(step), len(tiles) * len(xs) * up(step.last.output[2], plan.block)
         first = (features / channels / len(tiles) / len(xs) + weights / up(step.last.output[2], plan.block)) / self.rate
         deep = step.first.op == "conv" and min(plan.block, step.last.output[2]) * chunk_rows(step.first, self.core) \
@@ -215,7 +217,8 @@ class Searcher:
 
     # -- one step --------------------------------------------------------------------------------------------
 
-    def _candidates(self, step: Step, taken: Taken, resident: Taken, keeps: bool) -> Iterator[tuple[float, Plan, Buffers]]:
+    def _candidates(self, step: Step, taken: Taken, resident: Taken,
+                    keeps: bool) -> Iterator[tuple[float, Plan, Buffers]]:
         on_chip = frozenset(name for name in step.reads if name in resident)
         for ahead in (1, 0):
             some = False
@@ -307,7 +310,7 @@ class Searcher:
                     continue
                 stays = sum(self.sizes[name] for name in kept if name not in step.reads)
                 stays += self.sizes[step.name] * readers if keeps else 0
-                score = fit.cycles - weight * stays / self.rate
+                score = fit.cycles - weight * stays * self.map_weight / self.rate
                 if best is None or score < best[0]:
                     best = score, fit, kept
         if best is None:

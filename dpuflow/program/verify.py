@@ -49,7 +49,9 @@ def _image(program: Program, f: Fields, prefix: str, row_step: int = 1) -> Array
     others = [f[f"{prefix}{name}"] for name in ("base", "strip_stride", "col_stride", "wrap_after", "wrap_base")]
     if min(sizes) < 1 or min(others) < 0 or not 0 <= f[f"{prefix}group"] < core.image_bank_groups:
         return _OUTSIDE
-    if not 0 <= f[f"{prefix}bank"] < core.pixel_parallel or max(sizes) > _MOST_SIZE or not _is_plain(f, prefix, row_step, core):
+    if not 0 <= f[f"{prefix}bank"] < core.pixel_parallel or max(sizes) > _MOST_SIZE:
+        return _OUTSIDE
+    if not _is_plain(f, prefix, row_step, core):
         return _OUTSIDE
     bank, row = box_cells(core, f, prefix, row_step)
     if row.min() < 0 or row.max() >= core.bank_depth:
@@ -61,11 +63,10 @@ def _is_plain(f: Fields, prefix: str, row_step: int, core: Core) -> bool:
     """Whether numbers that make no difference are zero, and no pixel stands in another's place."""
     strips = (f[f"{prefix}bank"] + row_step * (f[f"{prefix}rows"] - 1)) // core.pixel_parallel + 1
     wrap, lanes = f[f"{prefix}wrap_after"], up(f[f"{prefix}channels"], core.input_channel_parallel)
-    width = (f[f"{prefix}cols"] - 1) * f[f"{prefix}col_stride"] + lanes
-    return ((f[f"{prefix}strip_stride"] == 0) == (strips == 1) and (f[f"{prefix}col_stride"] == 0) == (f[f"{prefix}cols"] == 1)
+    cols, strip, column = f[f"{prefix}cols"], f[f"{prefix}strip_stride"], f[f"{prefix}col_stride"]
+    return ((strip == 0) == (strips == 1) and (column == 0) == (cols == 1)
             and (wrap < strips if wrap else f[f"{prefix}wrap_base"] == 0)
-            and (f[f"{prefix}cols"] == 1 or f[f"{prefix}col_stride"] >= lanes)
-            and (strips == 1 or f[f"{prefix}strip_stride"] >= width))
+            and (cols == 1 or column >= lanes) and (strips == 1 or strip >= (cols - 1) * column + lanes))
 
 
 def _rows(program: Program, base: int, count: int, banks: int = 1) -> Array:
@@ -147,7 +148,8 @@ def _check_window(i: Instruction, at: int, core: Core) -> None:
     f = i.fields
     if min(f["pad_top"], f["pad_bottom"], f["pad_left"], f["pad_right"]) < 0:
         raise _wrong("a negative pad", i, at)
-    for axis, size, pads in (("h", "rows", f["pad_top"] + f["pad_bottom"]), ("w", "cols", f["pad_left"] + f["pad_right"])):
+    both = ("h", "rows", f["pad_top"] + f["pad_bottom"]), ("w", "cols", f["pad_left"] + f["pad_right"])
+    for axis, size, pads in both:
         kernel, stride, dilation = f[f"kernel_{axis}"], f[f"stride_{axis}"], f.get(f"dilation_{axis}", 1)
         if stride < 1 or dilation < 1 or (f[f"out_{size}"] == 1 and stride > 1) or (kernel == 1 and dilation > 1):
             raise _wrong("a stride or dilation without a use", i, at, (stride, dilation))

@@ -7,20 +7,20 @@ from pathlib import Path
 from typing import Any
 
 from dpuflow.compiler.compiled import Compiled
-from dpuflow.compiler.driver import layer_works
-from dpuflow.compiler.inspection import inspect_compiled
-from dpuflow.compiler.inspection_text import inspection_json
-from dpuflow.compiler.lifetimes import lifetimes
 from dpuflow.errors import ConfigError
+from dpuflow.planning.estimate import programs_of
+from dpuflow.planning.inspection import inspect_compiled
+from dpuflow.planning.inspection_text import inspection_json
+from dpuflow.planning.lifetimes import lifetimes
+from dpuflow.planning.timeline import engine_intervals
 from dpuflow.report import performance_figures as pictures
 from dpuflow.report.page import BOUND_MEANING, count, number, percent
-from dpuflow.target.engine_times import engine_intervals
-from dpuflow.target.performance import board_timing
+from dpuflow.target.board import board_timing
 
 HERE = Path(__file__).parent
 _DRAWN_KERNELS = 3
-_TIMELINE_NOTE = ("Within a layer the engines overlap but for the first strip's load and the last strip's save; layers "
-                  "follow one another.")
+_TIMELINE_NOTE = ("The virtual program's own clock: every bar is instructions at work, a gap is waiting for another "
+                  "engine's token. Silicon runs the vendor's schedule, not this one.")
 
 
 def render_performance(compiled: Compiled, estimate: Mapping[str, Any],
@@ -45,7 +45,7 @@ def content(compiled: Compiled, estimate: Mapping[str, Any], questions: Sequence
 
     return {"name": compiled.name, "estimate": estimate, "questions": questions, "version": __version__,
             "meaning": BOUND_MEANING, **_rates(compiled, estimate), **_times(compiled, estimate),
-            **_memory(compiled), **_placement(compiled, estimate)}
+            **_memory(compiled, estimate["clock_mhz"]), **_placement(compiled, estimate)}
 
 
 def _rates(compiled: Compiled, estimate: Mapping[str, Any]) -> dict[str, Any]:
@@ -63,7 +63,7 @@ def _rates(compiled: Compiled, estimate: Mapping[str, Any]) -> dict[str, Any]:
 
 def _times(compiled: Compiled, estimate: Mapping[str, Any]) -> dict[str, Any]:
     """The timeline, and how the time divides."""
-    events = engine_intervals(layer_works(compiled), compiled.core, estimate["clock_mhz"])
+    events = engine_intervals(programs_of(compiled, estimate["clock_mhz"], board_timing(compiled.core)))
     shares: dict[str, float] = {}
     for layer in estimate["layers"]:
         shares[layer["bound"]] = shares.get(layer["bound"], 0.0) + layer["ms"]
@@ -71,14 +71,14 @@ def _times(compiled: Compiled, estimate: Mapping[str, Any]) -> dict[str, Any]:
             "bound_shares": sorted(((bound, ms) for bound, ms in shares.items() if ms > 0), key=lambda item: -item[1])}
 
 
-def _memory(compiled: Compiled) -> dict[str, Any]:
+def _memory(compiled: Compiled, clock_mhz: float) -> dict[str, Any]:
     """A picture for each of the first kernels."""
     shown = []
-    for kernel in compiled.dpu_kernels[:_DRAWN_KERNELS]:
-        lives = lifetimes(compiled, kernel)
+    for program in programs_of(compiled, clock_mhz, board_timing(compiled.core))[:_DRAWN_KERNELS]:
+        lives, kernel = lifetimes(program), program.kernel
         top = {register: max(life.offset + life.size_bytes for life in lives if life.register == register)
                for register in {life.register for life in lives}}
-        picture = pictures.memory_map(lives, len(kernel.nodes), f"memory{kernel.id}")
+        picture = pictures.memory_map(lives, len(program.layers), f"memory{kernel.id}")
         shown.append((kernel.name, picture, sum(top.values())))
     return {"memories": shown, "more_kernels": len(compiled.dpu_kernels) - len(shown)}
 

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from dpuflow.compiler.lifetimes import REGISTER_NAMES, Lifetime
+from dpuflow.planning.lifetimes import REGISTER_NAMES, Lifetime
 from dpuflow.report.figures import BOUNDS, INK, SERIES, Drawing, legend_above, plain_rows
 
 ENGINES = ("load", "conv", "dwconv", "pool", "eltwise", "alu", "save")

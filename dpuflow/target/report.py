@@ -15,12 +15,23 @@ def estimate_json(estimate: Estimate, core: Core) -> dict[str, Any]:
         "target": core.name, "core": core.arch, "total_ms": estimate.total_ms, "fps": estimate.fps,
         "clock_mhz": estimate.clock_mhz, "error_band": estimate.error_band,
         "note": "predicted, not run on hardware; DPU layers only",
+        "floors_ms": dict(estimate.floors_ms), "baseline_ms": estimate.baseline_ms,
         "layers": [
             {"name": layer.name, "cycles": layer.cycles, "ms": layer.ms, "macs": layer.macs, "bytes": layer.bytes,
              "bound": layer.bound, "array_cycles": layer.array_cycles}
             for layer in estimate.layers
         ],
     }
+
+
+def _schedule_lines(predicted: Mapping[str, Any]) -> list[str]:
+    """How good the schedule is: what the engines need at least, and the simple fixed schedule."""
+    floors, total = predicted.get("floors_ms"), predicted["total_ms"]
+    if not floors or not total:
+        return []
+    needed = ", ".join(f"{engine} {ms:.4f}" for engine, ms in floors.items() if engine != "steps")
+    return [f"engines need at least (ms): {needed}; layer by layer {floors['steps']:.4f}, "
+            f"{total / floors['steps']:.2f} times that predicted; simple fixed schedule {predicted['baseline_ms']:.4f} ms"]
 
 
 def predicted_table(predicted: Mapping[str, Any]) -> str:
@@ -34,6 +45,7 @@ def predicted_table(predicted: Mapping[str, Any]) -> str:
     ]
     cycles = sum(layer["cycles"] for layer in layers)
     lines.append(f"{'total':<{width}} {cycles:>9} {predicted['total_ms']:>8.4f}")
+    lines += _schedule_lines(predicted)
     lines.append(f"predicted, not run on hardware: {predicted['target']} ({predicted['core']}) at "
                  f"{predicted['clock_mhz']:g} MHz, {predicted['fps']:.0f} images/s on the DPU alone; "
                  f"error {predicted['error_band']}")

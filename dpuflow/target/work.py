@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 Pair = tuple[int, int]  # (height, width)
 
 
 @dataclass(frozen=True)
 class LayerWork:
-    """What every layer has: a name, its input and output maps as (height, width, channels).
-
-    ``absorbed_by`` names the convolution before it that takes it in: the tensor in between never
-    leaves the chip (performance specification, section 4).
-    """
+    """What every layer has: a name, its input and output maps as (height, width, channels)."""
 
     name: str
     input: tuple[int, int, int]
     output: tuple[int, int, int]
-    absorbed_by: str = field(default="", kw_only=True)
 
 
 @dataclass(frozen=True)

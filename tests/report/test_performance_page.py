@@ -9,7 +9,7 @@ from itertools import pairwise
 import pytest
 
 from dpuflow.compiler.driver import compile_graph, estimate_compiled, layer_works
-from dpuflow.compiler.lifetimes import lifetimes
+from dpuflow.planning.lifetimes import lifetimes
 from dpuflow.compiler.memory import INPUTS, OUTPUTS, WORKSPACE
 from dpuflow.passes.as_if_quantized import as_if_quantized
 from dpuflow.report.performance import render_performance

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from dpuflow.compiler.driver import compile_graph, layer_works
-from dpuflow.compiler.inspection import node_macs
+from dpuflow.planning.inspection import node_macs
 from dpuflow.engines import open_engine
 from dpuflow.errors import ConfigError, GraphError
 from dpuflow.ir.graph import Graph

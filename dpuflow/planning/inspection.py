@@ -9,14 +9,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dpuflow.compiler.advice import hint, remedy
 from dpuflow.compiler.compiled import Compiled
-from dpuflow.compiler.driver import distribute, estimate_compiled
+from dpuflow.compiler.driver import distribute
 from dpuflow.compiler.placement import Placement, place
 from dpuflow.ir.graph import Graph, Node
+from dpuflow.planning.advice import hint, remedy
+from dpuflow.planning.estimate import estimate_compiled
 from dpuflow.target.arch import Core
+from dpuflow.target.board import board_timing
 from dpuflow.target.host import HostTiming, cpu_ms, crossing_ms, host_timing
-from dpuflow.target.performance import Estimate, board_timing
+from dpuflow.target.performance import Estimate
 
 _WEIGHTED = ("conv2d", "depthwise_conv2d", "transposed_conv2d", "dense")
 

@@ -10,12 +10,14 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from dpuflow.compiler.driver import compile_graph, estimate_compiled
+from dpuflow.compiler.driver import compile_graph
 from dpuflow.errors import ConfigError
 from dpuflow.ir.graph import Graph, Node
 from dpuflow.passes.with_channels import adjustable, with_channels
+from dpuflow.planning.estimate import estimate_compiled
 from dpuflow.target.arch import Core
-from dpuflow.target.performance import Estimate, board_timing
+from dpuflow.target.board import board_timing
+from dpuflow.target.performance import Estimate
 
 _KEYS = "core=TARGET, mhz=F, bandwidth=GB/s, channels=FACTOR or channels:LAYER=N, joined by commas"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from dpuflow.compiler.inspection import Inspection, LayerPlace
+from dpuflow.planning.inspection import Inspection, LayerPlace
 from dpuflow.target.arch import core_fields
 
 NOTE = "predicted, not run on hardware"

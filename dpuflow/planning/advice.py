@@ -11,8 +11,9 @@ import math
 from collections.abc import Callable, Mapping
 
 from dpuflow.target.arch import Core
+from dpuflow.target.board import board_timing
 from dpuflow.target.limits import REMEDIES, violations
-from dpuflow.target.performance import ISSUE_EFFICIENCY, alu_cycles, conv_cycles
+from dpuflow.target.performance import alu_cycles, conv_cycles
 from dpuflow.target.table import named_targets
 from dpuflow.target.work import ConvWork, LayerWork, PoolWork
 
@@ -22,7 +23,7 @@ _POOR_USE = 0.5  # share of the array below which a hint is given
 
 
 def _array_ms(work: ConvWork, core: Core, clock_mhz: float) -> float:
-    return conv_cycles(work, core) / ISSUE_EFFICIENCY / clock_mhz / 1e3
+    return conv_cycles(work, core) / board_timing(core).array_efficiency / clock_mhz / 1e3
 
 
 def cores_that_fit(work: LayerWork, core: Core) -> str:

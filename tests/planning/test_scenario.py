@@ -6,8 +6,9 @@ import math
 
 import pytest
 
-from dpuflow.compiler.driver import compile_graph, estimate_compiled
-from dpuflow.compiler.scenario import answers, parse_scenario
+from dpuflow.compiler.driver import compile_graph
+from dpuflow.planning.estimate import estimate_compiled
+from dpuflow.planning.scenario import answers, parse_scenario
 from dpuflow.errors import ConfigError, GraphError
 from dpuflow.ir.graph import Graph
 from dpuflow.passes.as_if_quantized import as_if_quantized

@@ -8,10 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dpuflow.compiler.advice import ADVICE, array_use, cores_that_fit, hint, remedy
-from dpuflow.compiler.driver import compile_graph, estimate_compiled
-from dpuflow.compiler.inspection import inspect_graph
-from dpuflow.compiler.inspection_text import inspection_json, inspection_text
+from dpuflow.planning.advice import ADVICE, array_use, cores_that_fit, hint, remedy
+from dpuflow.compiler.driver import compile_graph
+from dpuflow.planning.estimate import estimate_compiled
+from dpuflow.planning.inspection import inspect_graph
+from dpuflow.planning.inspection_text import inspection_json, inspection_text
 from dpuflow.compiler.xmodel import to_xir
 from dpuflow.errors import CompileError
 from dpuflow.passes.as_if_quantized import as_if_quantized
