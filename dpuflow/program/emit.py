@@ -216,6 +216,8 @@ class StepWriter:
         if tile.made[0] < tile.made[1]:
             for one in made_blocks:
                 self._compute(first, (tile.made, between_x, one), target)
+        if tile.rows[0] == tile.rows[1]:
+            return
         if self.between:
             self._load_parameters(last, block)
             for name, area in self.others.items():
@@ -246,7 +248,8 @@ class StepWriter:
     def _save(self, at: Box) -> None:
         view = self.chip.ddr.placing.views[self.step.name]
         fields = {**ddr_fields(self.chip.ddr, view, at), **self.result.box(self.core, at)}
-        self.builder.emit("save_map", self.layer, fields, [self.result.touch(self.core, at)], [self.chip.storage(view, at)])
+        read, wrote = self.result.touch(self.core, at), self.chip.storage(view, at)
+        self.builder.emit("save_map", self.layer, fields, [read], [wrote])
 
     # -- parameters ------------------------------------------------------------------------------------------
 

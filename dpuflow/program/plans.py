@@ -20,19 +20,22 @@ from dpuflow.target.arch import Core
 @dataclass(frozen=True)
 class Plan:
     """One way to cut a step. ``rows`` and ``cols`` of an output tile, ``block`` output channels at once;
-    ``ahead``: tiles that may be loaded before they are needed (1 = double buffering)."""
+    ``ahead``: tiles that may be loaded before they are needed (1 = double buffering); ``made``: rows of the map in
+    between that are made at once at most, 0 without a limit."""
 
     order: str
     rows: int
     cols: int
     block: int
     ahead: int
+    made: int = 0
 
 
 @dataclass(frozen=True)
 class Move:
-    """What one tile asks for along H: its own rows, the rows of the map in between that are made for it and
-    from which it reads on, the input rows that are loaded for it and from which they are read on."""
+    """What is done at once along H: the rows of the result (none while the map in between still grows), the rows
+    of the map in between that are made and from which they are read on, the input rows that are loaded and from
+    which they are read on."""
 
     rows: Pair
     made: Pair
@@ -81,26 +84,35 @@ def row_unit(step: Step, core: Core) -> int:
 
 def moves(step: Step, plan: Plan, core: Core) -> tuple[Move, ...]:
     """Every tile of one pass, from top to bottom."""
-    return _moves(step.first, step.last, plan.rows, core.pixel_parallel)
+    return _moves(step.first, step.last, plan.rows, plan.made, core.pixel_parallel)
 
 
 @lru_cache(maxsize=4096)
-def _moves(first: Stage, last: Stage, rows: int, pp: int) -> tuple[Move, ...]:
-    made, loaded, found = 0, 0, []
-    height_between, height_in = first.output[0], first.input[0]
+def _moves(first: Stage, last: Stage, rows: int, most_made: int, pp: int) -> tuple[Move, ...]:
+    done, loaded, found = 0, 0, list[Move]()
     for tile in cut(last.output[0], rows, first.window.transposed):
-        if first is last:
-            between, between_from = tile, tile[0]
-        else:
-            between_from, end = last.window.reach(*tile, height_between, 0)
-            between = made, max(made, min(up(end, pp) * pp, height_between))
-            made = between[1]
-        load_from, end = (first.window.reach(*between, height_in, 0) if between[0] < between[1]
-                          else (min(loaded, height_in - 1), loaded))
-        until = max(loaded, min(up(end, pp) * pp, height_in))
-        found.append(Move(tile, between, between_from, (loaded, until), load_from))
-        loaded = until
+        for made, made_from, ends in _productions(first, last, tile, done, most_made, pp):
+            load_from, until = loaded and min(loaded, first.input[0] - 1), loaded
+            if made[0] < made[1]:
+                load_from, end = first.window.reach(*made, first.input[0], 0)
+                until = max(loaded, min(up(end, pp) * pp, first.input[0]))
+            found.append(Move(tile if ends else (tile[0], tile[0]), made, made_from, (loaded, until), load_from))
+            done, loaded = made[1], until
     return tuple(found)
+
+
+def _productions(first: Stage, last: Stage, tile: Pair, done: int, most: int,
+                 pp: int) -> Iterator[tuple[Pair, int, bool]]:
+    """The rows that the first stage makes for a tile, in parts of at most ``most``; whether a part is the last."""
+    if first is last:
+        yield tile, tile[0], True
+        return
+    start, end = last.window.reach(*tile, first.output[0], 0)
+    end = max(done, min(up(end, pp) * pp, first.output[0]))
+    while most and end - done > most:
+        yield (done, done + most), start, False
+        done += most
+    yield (done, end), start, True
 
 
 def _ring(ends: list[int], froms: list[int], total: int, ahead: int, pp: int) -> int:
@@ -227,6 +239,15 @@ def plans(step: Step, core: Core, ahead: int) -> Iterator[Plan]:
     for cols in _halves(width, unit) if splits else [width]:
         for rows in _halves(height, row_unit(step, core)):
             for block in blocks:
-                yield Plan("weights", rows, cols, block, ahead)
-                if conv and (block < channels):
-                    yield Plan("features", rows, cols, block, ahead)
+                for made in _made_limits(step, rows, core):
+                    yield Plan("weights", rows, cols, block, ahead, made)
+                    if conv and block < channels:
+                        yield Plan("features", rows, cols, block, ahead, made)
+
+
+def _made_limits(step: Step, rows: int, core: Core) -> tuple[int, ...]:
+    """A tile under a tall window asks for many rows of the map in between: they may be made strip by strip."""
+    if len(step.stages) == 1:
+        return (0,)
+    asked = (rows - 1) * step.last.window.stride[0] + step.last.window.kernel[0]
+    return (0, core.pixel_parallel) if asked > 2 * core.pixel_parallel else (0,)

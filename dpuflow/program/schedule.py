@@ -8,6 +8,7 @@ searched schedule that does not beat it gives way to it.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
@@ -64,9 +65,9 @@ class Task:
 Item = Step | str  # a step, or a node whose bytes are copied
 
 
-def items_of(task: Task, placing: Placing, fuse: bool) -> tuple[Item, ...]:
-    """Steps and copies in the order in which they run."""
-    steps = {step.name: step for step in steps_of(task.graph, task.kernel, task.keep, fuse)}
+def items_of(task: Task, placing: Placing, fuse: bool, apart: Collection[str] = ()) -> tuple[Item, ...]:
+    """Steps and copies in the order in which they run; ``apart``: layers that take nothing in."""
+    steps = {step.name: step for step in steps_of(task.graph, task.kernel, task.keep.union(apart), fuse)}
     return tuple(steps.get(name, name) for name in task.kernel.nodes
                  if name in steps or (task.graph.by_name[name].op in PLACED and name in placing.copies))
 
@@ -149,8 +150,23 @@ def baseline(compiled: Compiled, kernel: Kernel, keep: Collection[str] = (), boa
     return _program(task, placing, choices, serial=True)
 
 
+def _better_apart(task: Task, placing: Placing, searcher: Searcher) -> frozenset[str]:
+    """Convolutions that are faster without taking in the layer behind them, or that do not fit with it."""
+    alone = {item.name: item for item in items_of(task, placing, False) if isinstance(item, Step)}
+    found = set()
+    for item in items_of(task, placing, True):
+        if isinstance(item, Step) and len(item.stages) > 1:
+            first = item.first.node.name
+            together = searcher.best(item, {}, {}, False)
+            parts = [searcher.best(alone[name], {}, {}, False) for name in (first, item.name)]
+            apart = sum(part.cycles if part else math.inf for part in parts)
+            if together is None or together.cycles > apart:
+                found.add(first)
+    return frozenset(found)
+
+
 def _searched(task: Task, placing: Placing, searcher: Searcher, on_chip_weight: float) -> Program:
-    items = items_of(task, placing, fuse=True)
+    items = items_of(task, placing, True, _better_apart(task, placing, searcher))
     readers = _readers(items, placing)
     choices = searcher.choose(items, readers, on_chip_weight)
     return _program(task, placing, choices, serial=False)

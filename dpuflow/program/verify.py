@@ -193,10 +193,23 @@ def _check_fields(program: Program, i: Instruction, at: int) -> None:
         raise _wrong("numbers of a bias that is not there", i, at)
     if i.op == "conv" and (f["augmented"] not in (0, 1) or (f["out_row_step"] > 0) != (f["out_rows"] > 1)):
         raise _wrong("an unknown form", i, at)
+    if f.get("augmented") and (f["kernel_w"] == 1 or f["kernel_w"] * f["in_channels"] > core.channel_augmentation):
+        raise _wrong("a kernel row that cannot be packed into the lanes", i, at, f["kernel_w"] * f["in_channels"])
+    if "register" in f:
+        _check_runs(i, at)
     if i.op == "upsample":
         _check_upsample(i, at)
     if i.op not in ("add", "mul") and i.queue in ("CONV", "ALU") and f["in_group"] == f["out_group"]:
         raise _wrong("a window reads the image group that it writes", i, at, f["in_group"])
+
+
+def _check_runs(i: Instruction, at: int) -> None:
+    """A pixel ends before the next begins, a row before the next row."""
+    f = i.fields
+    if f["cols"] > 1 and f["channels"] > f["pixel_stride"]:
+        raise _wrong("pixels that run into each other", i, at, f["channels"], f["pixel_stride"])
+    if f["rows"] > 1 and (f["cols"] - 1) * f["pixel_stride"] + f["channels"] > f["row_stride"]:
+        raise _wrong("rows that run into each other", i, at, f["cols"], f["row_stride"])
 
 
 def _check_upsample(i: Instruction, at: int) -> None:

@@ -30,8 +30,9 @@ def _schedule_lines(predicted: Mapping[str, Any]) -> list[str]:
     if not floors or not total:
         return []
     needed = ", ".join(f"{engine} {ms:.4f}" for engine, ms in floors.items() if engine != "steps")
-    return [f"engines need at least (ms): {needed}; layer by layer {floors['steps']:.4f}, "
-            f"{total / floors['steps']:.2f} times that predicted; simple fixed schedule {predicted['baseline_ms']:.4f} ms"]
+    return [f"engines need at least (ms): {needed}; layer by layer {floors['steps']:.4f}",
+            f"predicted {total / floors['steps']:.2f} times that; the simple fixed schedule takes "
+            f"{predicted['baseline_ms']:.4f} ms"]
 
 
 def predicted_table(predicted: Mapping[str, Any]) -> str:

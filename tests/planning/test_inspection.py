@@ -8,14 +8,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dpuflow.planning.advice import ADVICE, array_use, cores_that_fit, hint, remedy
 from dpuflow.compiler.driver import compile_graph
-from dpuflow.planning.estimate import estimate_compiled
-from dpuflow.planning.inspection import inspect_graph
-from dpuflow.planning.inspection_text import inspection_json, inspection_text
 from dpuflow.compiler.xmodel import to_xir
 from dpuflow.errors import CompileError
 from dpuflow.passes.as_if_quantized import as_if_quantized
+from dpuflow.planning.advice import ADVICE, array_use, cores_that_fit, hint, remedy
+from dpuflow.planning.estimate import estimate_compiled
+from dpuflow.planning.inspection import inspect_graph
+from dpuflow.planning.inspection_text import inspection_json, inspection_text
 from dpuflow.target.host import MPSOC_HOST, ZYNQ_7000_HOST, cpu_ms, crossing_ms
 from dpuflow.target.limits import REMEDIES
 from dpuflow.target.table import named_targets

@@ -7,12 +7,12 @@ import math
 import pytest
 
 from dpuflow.compiler.driver import compile_graph
-from dpuflow.planning.estimate import estimate_compiled
-from dpuflow.planning.scenario import answers, parse_scenario
 from dpuflow.errors import ConfigError, GraphError
 from dpuflow.ir.graph import Graph
 from dpuflow.passes.as_if_quantized import as_if_quantized
 from dpuflow.passes.with_channels import adjustable, with_channels
+from dpuflow.planning.estimate import estimate_compiled
+from dpuflow.planning.scenario import answers, parse_scenario
 from dpuflow.target.select import find_target
 from dpuflow.zoo import ZOO, float_network
 from dpuflow.zoo.builder import NetworkBuilder

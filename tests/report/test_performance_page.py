@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import re
 import xml.etree.ElementTree as ET
-from itertools import pairwise
+from itertools import combinations, pairwise
 
 import pytest
 
-from dpuflow.compiler.driver import compile_graph, estimate_compiled, layer_works
-from dpuflow.planning.lifetimes import lifetimes
+from dpuflow.compiler.driver import compile_graph
 from dpuflow.compiler.memory import INPUTS, OUTPUTS, WORKSPACE
 from dpuflow.passes.as_if_quantized import as_if_quantized
+from dpuflow.planning.estimate import estimate_compiled, programs_of
+from dpuflow.planning.lifetimes import lifetimes
+from dpuflow.planning.timeline import engine_intervals
 from dpuflow.report.performance import render_performance
-from dpuflow.target.engine_times import engine_intervals
 from dpuflow.target.report import estimate_json
 from dpuflow.target.select import find_target
 from dpuflow.zoo import float_network
@@ -28,9 +29,9 @@ def compiled(name: str, core=PYNQ):
 @pytest.mark.parametrize("name", ["chars74k", "mobilenet-v2", "vgg16"])
 def test_intervals_fill_the_predicted_time(name):
     network = compiled(name)
-    works = layer_works(network)
-    intervals, predicted = engine_intervals(works, PYNQ, 90.0), estimate_compiled(network, 90.0)
+    intervals, predicted = engine_intervals(programs_of(network, 90.0)), estimate_compiled(network, 90.0)
     total = sum(layer.ms for layer in predicted.layers) * 90e3
+    assert total == pytest.approx(predicted.total_ms * 90e3)
     assert max(interval.end_cycles for interval in intervals) == pytest.approx(total)
     for engine in {interval.engine for interval in intervals}:
         own = [interval for interval in intervals if interval.engine == engine]
@@ -38,16 +39,18 @@ def test_intervals_fill_the_predicted_time(name):
         assert all(a.end_cycles <= b.start_cycles + 1e-6 for a, b in pairwise(own)), engine
 
 
-def test_lifetimes_end_with_the_last_reader():
-    network = compiled("squeezenet")
-    (kernel,) = [kernel for kernel in network.dpu_kernels if "conv1/Relu" in kernel.nodes]
-    lives = {life.tensor: life for life in lifetimes(network, kernel)}
-    order = {name: index for index, name in enumerate(kernel.nodes)}
-    squeeze = lives["fire2/squeeze/Relu"]
-    assert (squeeze.first, squeeze.last) == (order["fire2/squeeze/Relu"], order["fire2/expand3x3/Relu"])
-    assert (squeeze.register, squeeze.size_bytes) == (WORKSPACE, 56 * 56 * 16)
-    assert lives["input"].register == INPUTS
-    assert all(life.last == len(kernel.nodes) - 1 for life in lives.values() if life.register == OUTPUTS)
+def test_maps_share_memory_only_when_not_both_are_needed():
+    (program,) = programs_of(compiled("mobilenet-v2"), 90.0)
+    lives = lifetimes(program)
+    assert {life.register for life in lives} == {WORKSPACE, INPUTS, OUTPUTS}
+    end = len(program.choices) - 1
+    assert all(life.last == end for life in lives if life.register == OUTPUTS)
+    assert all(life.first == 0 for life in lives if life.register == INPUTS)
+    arena = [life for life in lives if life.register == WORKSPACE]
+    for a, b in combinations(arena, 2):
+        together = a.first <= b.last and b.first <= a.last
+        assert not together or a.offset + a.size_bytes <= b.offset or b.offset + b.size_bytes <= a.offset
+    assert sum(life.size_bytes for life in arena) > program.ddr.sizes_bytes[WORKSPACE], "nothing is shared"
 
 
 def page(name: str, core, questions=()) -> str:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 from dpuflow.target.work import ConvWork, EltwiseWork, LayerWork, PoolWork
 
 Map = tuple[int, int, int]
@@ -30,18 +28,16 @@ class Layers:
     def depthwise(self, x: Map, stride: int, kernel: int = 3) -> Map:
         size = (same(x[0], stride), same(x[1], stride), x[2])
         self.works.append(ConvWork(f"dw{len(self.works)}", x, size, (kernel, kernel), (stride, stride), depthwise=True,
-                                   groups=1, shift_bias=0, absorbed_by=self.works[-1].name))
+                                   groups=1, shift_bias=0))
         return size
 
-    def pool(self, x: Map, kernel: int, stride: int, kind: str = "max", absorb: bool = True) -> Map:
+    def pool(self, x: Map, kernel: int, stride: int, kind: str = "max") -> Map:
         size = (same(x[0], stride), same(x[1], stride), x[2]) if kernel < x[0] else (1, 1, x[2])
-        by = self.works[-1].name if absorb else ""
-        self.works.append(PoolWork(f"pool{len(self.works)}", x, size, (kernel, kernel), (stride, stride), kind=kind,
-                                   absorbed_by=by))
+        self.works.append(PoolWork(f"pool{len(self.works)}", x, size, (kernel, kernel), (stride, stride), kind=kind))
         return size
 
     def add(self, x: Map) -> Map:
-        self.works.append(EltwiseWork(f"add{len(self.works)}", x, x, absorbed_by=self.works[-1].name))
+        self.works.append(EltwiseWork(f"add{len(self.works)}", x, x))
         return x
 
 
@@ -59,7 +55,7 @@ def resnet50() -> list[LayerWork]:
             y = net.conv(y, width, 3)
             y = net.conv(y, 4 * width, 1)
             x = net.add(y)
-    net.pool(x, 7, 7, "avg", absorb=False)
+    net.pool(x, 7, 7, "avg")
     net.dense(2048, 1000)
     return net.works
 
@@ -89,8 +85,3 @@ def mobilenet_v1() -> list[LayerWork]:
     net.pool(x, 7, 7, "avg")
     net.dense(1024, 1001)
     return net.works
-
-
-def alone(works: list[LayerWork]) -> list[LayerWork]:
-    """The same layers, each run by itself."""
-    return [dataclasses.replace(work, absorbed_by="") for work in works]

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from dpuflow.errors import ConfigError, DpuError, FormatError
 from dpuflow.target.arch import core_differences
+from dpuflow.target.board import ZYNQ_7000, board_timing
 from dpuflow.target.dcf import parse_dcf, read_dcf, text_facts
-from dpuflow.target.performance import ZYNQ_7000, board_timing
 from dpuflow.target.select import find_target
 from dpuflow.target.table import named_targets
 

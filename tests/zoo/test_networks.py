@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from dpuflow.compiler.driver import compile_graph, layer_works
-from dpuflow.planning.inspection import node_macs
 from dpuflow.engines import open_engine
 from dpuflow.errors import ConfigError, GraphError
 from dpuflow.ir.graph import Graph
 from dpuflow.ops import get_op
 from dpuflow.passes.positions_by_formula import positions_by_formula
+from dpuflow.planning.inspection import node_macs
 from dpuflow.target.limits import limit_shift_bias, limit_shift_cut
 from dpuflow.target.select import find_target
 from dpuflow.target.work import ConvWork
