@@ -63,6 +63,7 @@ check: $(VENV)/.dev  ## lint, types, generated files
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/python scripts/supported_ops.py --check
+	$(BIN)/python scripts/instructions.py --check
 
 bench: $(VENV)/.dev  ## speed and memory as ratios in one run
 	$(BIN)/python scripts/bench.py

@@ -20,11 +20,12 @@ from dpuflow.formats.xir_import import CONVERTERS as XIR_CONVERTERS
 from dpuflow.ops import OPS
 from dpuflow.target.limits import LIMITS, REMEDIES
 from dpuflow.target.table import named_targets
-from dpuflow.target.work import ActivationWork, ConvWork, EltwiseWork, MoveWork, PoolWork
+from dpuflow.target.work import ActivationWork, ConvWork, EltwiseWork, MoveWork, PoolWork, UpsampleWork
 
 FILE = Path(__file__).resolve().parent.parent / "compile" / "SUPPORTED_OPS.md"
 TITLES = {
-    ConvWork: "Convolution, depthwise convolution, dense", PoolWork: "Max and average pool, mean",
+    ConvWork: "Convolution, depthwise and transposed convolution, dense",
+    UpsampleWork: "Nearest resize", PoolWork: "Max and average pool, mean",
     EltwiseWork: "Elementwise sum and product", ActivationWork: "Activations on their own",
     MoveWork: "Reshape and concat",
 }

@@ -6,11 +6,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).resolve().parent.parent
 
 
-def test_supported_operators_page():
-    command = [sys.executable, str(ROOT / "scripts" / "supported_ops.py"), "--check"]
+@pytest.mark.parametrize("script", ["supported_ops.py", "instructions.py"])
+def test_pages_made_from_tables(script):
+    command = [sys.executable, str(ROOT / "scripts" / script), "--check"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
 

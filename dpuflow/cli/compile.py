@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,10 @@ from dpuflow.errors import ConfigError, EngineError
 from dpuflow.formats.graphdef import read_bytes
 from dpuflow.formats.xir import serialize_xmodel
 from dpuflow.model import load
-from dpuflow.planning.estimate import estimate_compiled
+from dpuflow.planning.estimate import estimate_programs, programs_of
+from dpuflow.program.instructions import encode
+from dpuflow.program.schedule import Program
+from dpuflow.program.verify import verify_program
 from dpuflow.target.arch import Core
 from dpuflow.target.dcf import read_dcf
 from dpuflow.target.report import estimate_json
@@ -41,6 +45,8 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument("-o", "--output", required=True, metavar="OUT.xmodel")
     parser.add_argument("--info", metavar="FILE.json", help="labels, fake_class and preprocessing for the manifest")
     parser.add_argument("--mhz", type=float, help="DPU clock of the estimate (default: the board's)")
+    parser.add_argument("--time-limit", type=float, metavar="S", help="seconds for the search of a schedule (default: "
+                        "none; the search always gives the same result)")
     backend.add_flags(parser)
     parser.add_argument("--dcf", type=Path, help="backend vendor: the board's .dcf, for releases that want one")
     parser.add_argument("--cpu-arch", default="arm32", choices=("arm32", "arm64"), help="backend vendor: of the board")
@@ -78,8 +84,18 @@ def compile_file(path: str, target: str | Core, name: str) -> Compiled:
     return compile_graph(model.graph, core, name)
 
 
-def write_compiled(compiled: Compiled, output: Path, info: Mapping[str, Any], mhz: float | None = None) -> None:
-    """The xmodel, and beside it the manifest ``<stem>.json`` and ``estimate.json``; all or none.
+def _programs(compiled: Compiled, mhz: float | None, time_limit_s: float | None) -> tuple[Program, ...]:
+    """Every kernel's program, verified."""
+    programs = programs_of(compiled, mhz, None, time_limit_s)
+    for program in programs:
+        verify_program(program)
+    return programs
+
+
+def write_compiled(compiled: Compiled, output: Path, info: Mapping[str, Any], mhz: float | None = None,
+                   time_limit_s: float | None = None) -> str:
+    """The xmodel, and beside it the manifest ``<stem>.json`` and ``estimate.json``; all or none. Returns what
+    there is to say about the schedule.
 
     The weights of layers behind the DPU go into ``<stem>.tail.npz``, where boards find them.
     """
@@ -87,11 +103,12 @@ def write_compiled(compiled: Compiled, output: Path, info: Mapping[str, Any], mh
     if manifest_path == estimate_path:
         raise ConfigError("the manifest and the estimate would be one file", where=manifest_path,
                           remedy="give the network another name than 'estimate'")
-    parameters = tail_parameters(compiled)
+    parameters, programs = tail_parameters(compiled), _programs(compiled, mhz, time_limit_s)
+    codes = {program.kernel.id: encode(program.instructions) for program in programs}
     with contextlib.ExitStack() as stack:
         xmodel, manifest, estimate = (stack.enter_context(atomic_path(path))
                                       for path in (output, manifest_path, estimate_path))
-        xmodel.write_bytes(serialize_xmodel(to_xir(compiled)))
+        xmodel.write_bytes(serialize_xmodel(to_xir(compiled, codes)))
         files = {output.name: file_digest(xmodel)}
         if parameters:
             tail_path = output.with_suffix(TAIL_SUFFIX)
@@ -100,8 +117,17 @@ def write_compiled(compiled: Compiled, output: Path, info: Mapping[str, Any], mh
             files[tail_path.name] = file_digest(tail)
         fields = model_manifest(compiled, files, info)
         manifest.write_text(json.dumps(fields, indent=1, sort_keys=True) + "\n", encoding="utf-8")
-        predicted = estimate_json(estimate_compiled(compiled, mhz), compiled.core)
+        predicted = estimate_json(estimate_programs(compiled, programs), compiled.core)
         estimate.write_text(json.dumps(predicted, indent=1) + "\n", encoding="utf-8")
+    return _schedule_text(predicted, programs)
+
+
+def _schedule_text(predicted: Mapping[str, Any], programs: Sequence[Program]) -> str:
+    """The predicted time beside its bounds, and whether the search was cut off."""
+    lines = [f"predicted {predicted['total_ms']:.4f} ms on the DPU at {predicted['clock_mhz']:g} MHz, not run on "
+             f"hardware; engines need at least {predicted['floors_ms'].get('steps', 0.0):.4f} ms layer by layer, the "
+             f"simple fixed schedule takes {predicted['baseline_ms']:.4f} ms"]
+    return "\n".join([*lines, *dict.fromkeys(note for program in programs for note in program.notes)]) + "\n"
 
 
 def _vendor_plan(options: argparse.Namespace, output: Path) -> Plan:
@@ -118,8 +144,11 @@ def run(options: argparse.Namespace) -> None:
         return
     if output.suffix != ".xmodel":
         raise ConfigError("the output must be an .xmodel", where="--output", got=output.name)
-    mhz = check_clock(options.mhz)
+    mhz, limit = check_clock(options.mhz), options.time_limit
+    if limit is not None and not 0 <= limit < math.inf:
+        raise ConfigError("not a time", where="--time-limit", got=limit, expected="seconds, 0 or more")
     compiled = compile_file(options.file, options.target, output.stem)
-    write_compiled(compiled, output, read_info(options.info), mhz)
+    schedule = write_compiled(compiled, output, read_info(options.info), mhz, limit)
     print(kernel_table(compiled), end="")
+    print(schedule, end="")
     print(f"wrote {output} (virtual: emulation and performance model only)")

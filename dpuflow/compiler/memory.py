@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dpuflow.ir.graph import Array, Graph, Shape
+from dpuflow.ir.graph import Array, Graph, Node, Shape
 
 PARAMETERS, WORKSPACE, INPUTS, OUTPUTS = 0, 1, 2, 3
 _ALIGNMENT_BYTES = 16  # data registers are rounded up to this (xmodel specification, section 6)
@@ -48,6 +48,14 @@ def ohwi(data: Array) -> Array:
     return np.ascontiguousarray(data.transpose(3, 0, 1, 2)) if data.ndim == 4 else data
 
 
+def stored(node: Node, data: Array) -> Array:
+    """A constant operand of a node in the file's order; a transposed convolution's weights are turned round
+    (xmodel specification, section 3)."""
+    if node.op == "transposed_conv2d" and data.ndim == 4:
+        return np.ascontiguousarray(data[::-1, ::-1].transpose(2, 0, 1, 3))
+    return ohwi(data)
+
+
 def _aligned(size: int) -> int:
     return -(-size // _ALIGNMENT_BYTES) * _ALIGNMENT_BYTES
 
@@ -70,7 +78,7 @@ def memory_map(graph: Graph, kernel: Iterable[str], inputs: Iterable[str], outpu
     for node in nodes:
         for operand in graph.operands(node):
             if operand.data is not None and operand.name not in allocator.places:
-                data = ohwi(operand.data).tobytes()
+                data = stored(node, operand.data).tobytes()
                 allocator.put(operand.name, PARAMETERS, len(data))
                 blobs.append(data)
     for name in inputs:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from dpuflow.ir.graph import Graph, Node, Shape
-from dpuflow.target.work import ActivationWork, ConvWork, EltwiseWork, LayerWork, MoveWork, PoolWork
+from dpuflow.ops.resize import repetition
+from dpuflow.target.work import ActivationWork, ConvWork, EltwiseWork, LayerWork, MoveWork, PoolWork, UpsampleWork
 
 
 def _map(shape: Shape) -> tuple[int, int, int]:
@@ -30,6 +31,26 @@ def _conv(graph: Graph, node: Node) -> LayerWork | str:
         node.attrs.stride, node.attrs.dilation, tuple(node.attrs.padding), node.attrs.groups, depthwise,
         node.attrs.nonlinear, acc_pos - _pos(node), acc_pos - _pos(operands[2]) if len(operands) > 2 else None,
         weights.shape[3] if depthwise else 1)
+
+
+def _transposed(graph: Graph, node: Node) -> LayerWork | str:
+    operands = graph.operands(node)
+    x, weights = operands[0], operands[1]
+    if weights.data is None or (len(operands) > 2 and operands[2].data is None):
+        return "its weights are computed, not constant"
+    acc_pos = _pos(x) + _pos(weights)
+    return ConvWork(
+        node.layer, _map(x.shape), _map(node.shape), (weights.shape[0], weights.shape[1]), node.attrs.stride,
+        pads=tuple(node.attrs.padding), nonlinear=node.attrs.nonlinear, shift_cut=acc_pos - _pos(node),
+        shift_bias=acc_pos - _pos(operands[2]) if len(operands) > 2 else None, transposed=True)
+
+
+def _upsample(graph: Graph, node: Node) -> LayerWork | str:
+    (x,) = graph.operands(node)
+    factor = repetition((x.shape[1], x.shape[2]), node.attrs)
+    if factor is None:
+        return "the DPU resizes by repeating pixels only: nearest, by whole factors, without aligned corners"
+    return UpsampleWork(node.layer, _map(x.shape), _map(node.shape), factor, _pos(x) == _pos(node))
 
 
 def _pool(graph: Graph, node: Node) -> LayerWork | str:
@@ -60,9 +81,9 @@ def _move(graph: Graph, node: Node) -> LayerWork | str:
 
 
 _WORK: Mapping[str, Callable[[Graph, Node], LayerWork | str]] = {
-    "conv2d": _conv, "depthwise_conv2d": _conv, "max_pool": _pool, "avg_pool": _pool, "add": _eltwise,
-    "mul": _eltwise, "reshape": _move, "concat": _move, "identity": _move,
-    "relu": _activation, "relu6": _activation, "leaky_relu": _activation,
+    "conv2d": _conv, "depthwise_conv2d": _conv, "transposed_conv2d": _transposed, "max_pool": _pool,
+    "avg_pool": _pool, "add": _eltwise, "mul": _eltwise, "resize_nearest": _upsample, "reshape": _move,
+    "concat": _move, "identity": _move, "relu": _activation, "relu6": _activation, "leaky_relu": _activation,
 }
 
 

@@ -223,14 +223,14 @@ DPU_FORMS: Mapping[str, OpForm] = {
     "mul": OpForm("eltwise-fix", _eltwise_attrs),
     "reshape": OpForm("reshape-fix", _shape_attrs),
     "concat": OpForm("concat-fix", _axis_attrs),
+    "transposed_conv2d": OpForm("transposed-conv2d-fix", _transposed_fix_attrs, _WEIGHTED, 1),
+    "resize_nearest": OpForm("upsample-fix", _resize_attrs),
 }
 # Fixed-point operators that the CPU computes.
 CPU_FORMS: Mapping[str, OpForm] = {
     **DPU_FORMS,
     "hard_sigmoid": OpForm("hard-sigmoid-fix", _hard_sigmoid_attrs),
     "pad": OpForm("pad-fix", _pads_fix_attrs),
-    "transposed_conv2d": OpForm("transposed-conv2d-fix", _transposed_fix_attrs, _WEIGHTED, 1),
-    "resize_nearest": OpForm("upsample-fix", _resize_attrs),
     "resize_bilinear": OpForm("upsample-fix", _resize_attrs),
     "slice": OpForm("strided_slice-fix", _slice_attrs),
     "reduce_max": OpForm("reduction_max-fix", _reduce_attrs),

@@ -6,7 +6,8 @@ hardware, and the file names this tool.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 
 import numpy as np
 
@@ -39,14 +40,15 @@ from dpuflow.target.work import ConvWork, LayerWork
 # VART demands a runner. This one is no library of the vendor's, so that VART ends with a clear message
 # instead of starting a program without instructions (xmodel specification, section 9).
 VIRTUAL_RUNNER = "libdpuflow-virtual-program-not-for-hardware.so"
+PROGRAM = "dpuflow_program"  # never mc_code: that is where silicon would look for its own code
 _RUNNERS = dict.fromkeys(("ref", "run", "sim"), VIRTUAL_RUNNER)
 
 
 class _Writer:
     """Collects operators and subgraphs; ``source`` says where a host tensor can be read."""
 
-    def __init__(self, compiled: Compiled) -> None:
-        self.compiled, self.graph = compiled, compiled.graph
+    def __init__(self, compiled: Compiled, programs: Mapping[int, bytes]) -> None:
+        self.compiled, self.graph, self.programs = compiled, compiled.graph, programs
         self.ops: list[XOp] = []
         self.children: list[XSubgraph] = []
         self.source: dict[str, str] = {}
@@ -139,8 +141,7 @@ class _Writer:
         weights = self.graph.by_name[node.inputs[1]] if node.op == "transposed_conv2d" else None
         if weights is None or weights.data is None:
             return [self.host(name) for name in node.inputs]
-        turned = np.ascontiguousarray(weights.data[::-1, ::-1].transpose(0, 1, 3, 2))
-        made = self.constant(weights.replace(data=turned, shape=turned.shape), None)
+        made = self.constant(_turned(node, weights), None)
         return [made if name == weights.name else self.host(name) for name in node.inputs]
 
     def host(self, name: str, as_float: bool = False) -> str:
@@ -170,14 +171,14 @@ class _Writer:
             leaves.append(leaf)
         for name in kernel.outputs:
             leaves.append(self.download(name, inside[name], kernel))
-        self.children.append(XSubgraph(f"subgraph_{kernel.name}", (), self.dpu_attrs(memory, leaves, order),
+        self.children.append(XSubgraph(f"subgraph_{kernel.name}", (), self.dpu_attrs(kernel, memory, leaves, order),
                                        tuple(leaves)))
 
     def dpu_leaf(self, node: Node, memory: MemoryMap, inside: dict[str, str]) -> XSubgraph:
         constants = []
         for operand in self.graph.operands(node):
             if operand.data is not None and operand.name not in inside:
-                inside[operand.name] = self.constant(operand, memory)
+                inside[operand.name] = self.constant(_turned(node, operand), memory)
                 constants.append(inside[operand.name])
         work = place(self.graph, node, self.compiled.core).work
         operands = [inside[name] for name in node.inputs]
@@ -195,11 +196,13 @@ class _Writer:
         self.source[name] = download
         return XSubgraph(f"subgraph_{download}", (download,), _no_work())
 
-    def dpu_attrs(self, memory: MemoryMap, leaves: list[XSubgraph], order: list[str]) -> dict[str, XValue]:
+    def dpu_attrs(self, kernel: Kernel, memory: MemoryMap, leaves: list[XSubgraph],
+                  order: list[str]) -> dict[str, XValue]:
         kinds = {0: "CONST", 1: "WORKSPACE", 2: "INTERFACE", 3: "INTERFACE"}
         used = [register for register in kinds if memory.sizes_bytes.get(register)]
         core = self.compiled.core
-        return {
+        program = {PROGRAM: XValue("bytes", self.programs[kernel.id])} if kernel.id in self.programs else {}
+        return program | {
             "device": text("DPU"), "dpu_name": text(core.name), "dpu_fingerprint": u64(core.fingerprint),
             "mc_code": XValue("bytes", b""), "mc_code_preload": XValue("bytes", b""), "debug_mode": text("null"),
             "if_prefetch": XValue("bool", False), "runner": XValue("map_string_2_string", _RUNNERS),
@@ -249,15 +252,26 @@ def _cpu_attrs() -> dict[str, XValue]:
     return {"device": text("CPU"), "runner": XValue("map_string_2_string", runner), **_no_work()}
 
 
+def _turned(node: Node, operand: Node) -> Node:
+    """Weights of a transposed convolution as those of the convolution that it is computed by, all else as it is."""
+    if node.op != "transposed_conv2d" or operand.data is None or operand.data.ndim != 4:
+        return operand
+    turned = np.ascontiguousarray(operand.data[::-1, ::-1].transpose(0, 1, 3, 2))
+    return operand.replace(data=turned, shape=turned.shape)
+
+
 def _by_register(used: list[int], value: Callable[[int], str]) -> XValue:
     return XValue("map_string_2_string", {f"REG_{register}": value(register) for register in used})
 
 
-def to_xir(compiled: Compiled) -> XGraph:
-    """The XIR graph of a compiled network; CompileError for an operator that XIR lacks."""
+def to_xir(compiled: Compiled, programs: Mapping[int, bytes] = MappingProxyType({})) -> XGraph:
+    """The XIR graph of a compiled network; CompileError for an operator that XIR lacks.
+
+    ``programs``: the virtual programs' bytes by kernel id, kept in the attribute ``dpuflow_program``.
+    """
     from dpuflow import __version__
 
-    writer = _Writer(compiled)
+    writer = _Writer(compiled, programs)
     writer.inputs()
     for kernel in compiled.kernels:
         (writer.dpu_kernel if kernel.is_dpu else writer.cpu_kernel)(kernel)

@@ -53,6 +53,19 @@ def _nearest_index(old: int, new: int, attrs: ResizeAttrs) -> list[int]:
     return [min(max(place, 0), old - 1) for place in places]
 
 
+def repetition(old: tuple[int, int], attrs: ResizeAttrs) -> tuple[int, int] | None:
+    """How often a nearest resize repeats every pixel down and across; None if it does anything else.
+
+    >>> repetition((2, 3), ResizeAttrs((4, 9))), repetition((2, 3), ResizeAttrs((3, 9)))
+    ((2, 3), None)
+    """
+    factors = [new // size for size, new in zip(old, attrs.size, strict=True)]
+    for size, new, factor in zip(old, attrs.size, factors, strict=True):
+        if factor < 1 or _nearest_index(size, new, attrs) != [at // factor for at in range(new)]:
+            return None
+    return factors[0], factors[1]
+
+
 def _weights(old: int, new: int, attrs: ResizeAttrs) -> tuple[list[int], list[int], Array]:
     """For each new pixel the old ones below and above, and how far it lies between them."""
     scale = _scale(old, new, attrs)

@@ -142,8 +142,11 @@ def estimate_compiled(compiled: Compiled, clock_mhz: float | None = None, board:
     return estimate_programs(compiled, programs_of(compiled, clock, board), board, clock)
 
 
-def estimate_programs(compiled: Compiled, programs: Sequence[Program], board: BoardTiming, clock: float) -> Estimate:
-    """The same for programs that are there already."""
+def estimate_programs(compiled: Compiled, programs: Sequence[Program], board: BoardTiming | None = None,
+                      clock_mhz: float | None = None) -> Estimate:
+    """The same for programs that are there already, at the clock for which they were made."""
+    board = board or (programs[0].board if programs else board_timing(compiled.core))
+    clock = programs[0].clock_mhz if programs else clock_mhz or board.clock_mhz
     rows = tuple(row for program in programs for row in _rows(compiled, program))
     total = sum(program.timeline.total_cycles for program in programs) / clock / 1e3
     simple = sum(program.baseline_cycles for program in programs) / clock / 1e3

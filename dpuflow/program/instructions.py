@@ -49,6 +49,54 @@ OPERATIONS: Mapping[str, tuple[int, str, tuple[str, ...]]] = {
     # every pixel factor_h x factor_w times; the first row and column may begin within a repeated pixel
     "upsample": (12, "ALU", (*_box("in_"), *_box("out_"), "factor_h", "factor_w", "skip_h", "skip_w")),
 }
+# What each operation does, and what its numbers mean: compile/INSTRUCTIONS.md is made from these.
+MEANINGS: Mapping[str, str] = {
+    "load_map": "a box of a map from DDR into an image group; lanes behind the last channel become zero",
+    "save_map": "a box of a map from an image group into DDR",
+    "load_weights": "weights of some output channels: channel o stands in bank o mod OCP, behind those of o - OCP",
+    "load_dw_weights": "weights of a depthwise convolution, one bank row of ICP channels a kernel cell and group",
+    "load_bias": "biases, ICP channels a bank row",
+    "conv": "convolution (or one part of a transposed one) with bias, nonlinearity and the one rounding",
+    "dwconv": "depthwise convolution with bias, nonlinearity and the one rounding",
+    "max_pool": "largest value of each window; padding never wins",
+    "avg_pool": "sum of each window times factor / 2**factor_shift, rounded once",
+    "add": "sum of up to four maps, each at its position, nonlinearity, rounded once",
+    "mul": "product of up to four maps, nonlinearity, rounded once",
+    "upsample": "every pixel repeated",
+}
+FIELD_MEANINGS: Mapping[str, str] = {
+    "register": "DDR register: 0 parameters, 1 workspace, 2 inputs, 3 outputs",
+    "offset": "first byte from the register's begin",
+    "row_stride": "bytes from a row to the next, 0 for one row",
+    "pixel_stride": "bytes from a pixel to the next, 0 for one column",
+    "cell_stride": "bytes from a kernel cell's weights to the next's, 0 for one cell",
+    "group": "image group",
+    "bank": "bank of the box's first row (row y of a map stands in bank y mod PP)",
+    "base": "bank row of the first pixel's first channel group, or of the first weights or biases",
+    "strip_stride": "bank rows from a strip of PP map rows to the next, 0 for one strip",
+    "col_stride": "bank rows from a column to the next, 0 for one column",
+    "wrap_after": "strips after which the box goes on at wrap_base, 0 if it does not wrap",
+    "wrap_base": "bank row at which the box goes on",
+    "rows": "rows of the box", "cols": "columns of the box", "channels": "channels",
+    "operands": "how many operands there are; numbers of the others are 0",
+    "pos": "position of an operand",
+    "out_row_step": "rows of the result from one written row to the next, 0 for one row",
+    "cells": "runs of weights an output channel: kernel cells, with augmentation kernel rows",
+    "out_channels": "output channels", "in_channels": "input channels, with augmentation times the kernel's width",
+    "kernel_h": "kernel rows", "kernel_w": "kernel columns", "stride_h": "vertical stride, 1 for one output row",
+    "stride_w": "horizontal stride, 1 for one output column", "pad_top": "padded rows above the box",
+    "pad_bottom": "padded rows below", "pad_left": "padded columns before", "pad_right": "padded columns behind",
+    "dilation_h": "rows from tap to tap, 1 for one kernel row",
+    "dilation_w": "columns from tap to tap, 1 for one kernel column",
+    "augmented": "1: a kernel row of all input channels is one run of lanes",
+    "weight_base": "bank row of the weights", "bias_base": "bank row of the biases",
+    "has_bias": "1 with bias", "shift_cut": "input plus weight position less output position",
+    "shift_bias": "input plus weight position less bias position", "out_pos": "output position",
+    "in_pos": "input position", "nonlinear": "0 none, 1 relu, 2 relu6, 3 leaky_relu (26/256)",
+    "factor": "numerator N of the average's N / 2**M", "factor_shift": "its M",
+    "factor_h": "copies down", "factor_w": "copies across", "skip_h": "copies of the first row that are left out",
+    "skip_w": "copies of the first column that are left out",
+}
 MOST_OPERANDS = 4
 OPERAND_PREFIXES = ("in_", "in1_", "in2_", "in3_")
 NONLINEARS = ("none", "relu", "relu6", "leaky_relu")

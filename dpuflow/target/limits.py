@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from dpuflow.target.arch import Core
-from dpuflow.target.work import ActivationWork, ConvWork, EltwiseWork, LayerWork, MoveWork, PoolWork
+from dpuflow.target.work import ActivationWork, ConvWork, EltwiseWork, LayerWork, MoveWork, PoolWork, UpsampleWork
 
 SHIFT_MAX = 16
 _TRANSPOSED_RATIO_MAX = 16
@@ -134,6 +134,17 @@ def limit_transposed_kernel(work: ConvWork, core: Core) -> Verdict:
                        f"rounded up {ratios[0]} and {ratios[1]}")
 
 
+def limit_transposed_output(work: ConvWork, core: Core) -> Verdict:
+    """Every row and column of a transposed convolution must come from an input, none from padding alone."""
+    if not work.transposed:
+        return Verdict(True)
+    top, _, left, _ = work.pads
+    most = [(size - 1) * s + k - pad for size, s, k, pad in zip(work.input[:2], work.stride, work.kernel, (top, left),
+                                                                 strict=True)]
+    ok = work.output[0] <= most[0] and work.output[1] <= most[1]
+    return Verdict(ok, f"output {work.output[0]} x {work.output[1]}, allowed {most[0]} x {most[1]}")
+
+
 def limit_output_row_stride(work: ConvWork, core: Core) -> Verdict:
     """A transposed convolution writes rows one vertical stride apart: that must lie within the engine's range."""
     if not work.transposed or core.stride_out_h is None:
@@ -207,6 +218,11 @@ def limit_eltwise_shifts(work: EltwiseWork, core: Core) -> Verdict:
     return Verdict(ok, f"shift_read {work.shift_read}, shift_write {work.shift_write}")
 
 
+def limit_upsample_position(work: UpsampleWork, core: Core) -> Verdict:
+    """A resize copies bytes: its result must keep the position of its input."""
+    return Verdict(work.positions_equal, "input and output positions differ")
+
+
 def limit_activation(work: ActivationWork, core: Core) -> Verdict:
     """An activation runs as part of a convolution or sum; the DPU has no engine for one on its own."""
     return Verdict(False, work.kind)
@@ -221,11 +237,12 @@ Limit = Callable[..., Verdict]
 
 LIMITS: Mapping[type[LayerWork], tuple[Limit, ...]] = {
     ConvWork: (limit_depthwise, limit_depthwise_multiplier, limit_groups, limit_transposed_kernel,
-               limit_output_row_stride, limit_conv_kernel, limit_conv_stride, limit_conv_padding,
-               limit_depthwise_padding, limit_dilation, limit_weight_depth, limit_output_channels,
+               limit_transposed_output, limit_output_row_stride, limit_conv_kernel, limit_conv_stride,
+               limit_conv_padding, limit_depthwise_padding, limit_dilation, limit_weight_depth, limit_output_channels,
                limit_conv_nonlinear, limit_shift_cut, limit_shift_bias),
     PoolWork: (limit_average_pool, limit_pool_kernel, limit_pool_stride, limit_pool_padding),
     EltwiseWork: (limit_eltwise_kind, limit_eltwise_nonlinear, limit_eltwise_shifts),
+    UpsampleWork: (limit_upsample_position,),
     ActivationWork: (limit_activation,),
     MoveWork: (limit_move_positions,),
 }
@@ -241,6 +258,8 @@ REMEDIES: Mapping[str, str] = {
     "limit_depthwise": "use a plain convolution, or a core with depthwise enabled",
     "limit_depthwise_multiplier": "use a multiplier of 1 and a 1x1 convolution behind it",
     "limit_transposed_kernel": "resize the map and use a plain convolution",
+    "limit_transposed_output": "leave out the output padding, or pad in a layer of its own",
+    "limit_upsample_position": "quantize the resize with the position of its input",
     "limit_output_row_stride": "use a vertical stride of 4 or less, or resize the map and use a plain convolution",
     "limit_groups": "write the groups as separate convolutions and concatenate them",
     "limit_conv_nonlinear": "use relu or relu6, or a core with that nonlinearity",

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from dpuflow.target.arch import Core
-from dpuflow.target.work import ConvWork, EltwiseWork, LayerWork, PoolWork
+from dpuflow.target.work import ConvWork, EltwiseWork, LayerWork, PoolWork, UpsampleWork
 
 
 def up(value: int, multiple: int) -> int:
@@ -21,8 +21,10 @@ def up(value: int, multiple: int) -> int:
 
 def is_augmented(work: ConvWork, core: Core) -> bool:
     """Whether one kernel row is packed into the input lanes (section 3, augmentation rule)."""
-    return (core.channel_augmentation > 0 and not work.depthwise and work.input[2] < core.input_channel_parallel
-            and work.kernel[1] > 1 and work.kernel[1] * work.input[2] <= core.channel_augmentation)
+    if not core.channel_augmentation or work.depthwise or work.transposed or work.kernel[1] == 1:
+        return False
+    channels = work.input[2]
+    return channels < core.input_channel_parallel and work.kernel[1] * channels <= core.channel_augmentation
 
 
 def padded_products(work: ConvWork, core: Core) -> int:
@@ -33,7 +35,8 @@ def padded_products(work: ConvWork, core: Core) -> int:
 
 def conv_cycles(work: ConvWork, core: Core) -> int:
     """Cycles of the convolution array: exact (section 3)."""
-    oh, ow, oc = work.output
+    oh, ow = work.input[:2] if work.transposed else work.output[:2]  # stride x stride parts on the input's grid
+    oc = work.output[2]
     return (math.ceil(oh / core.pixel_parallel) * ow * math.ceil(oc / core.output_channel_parallel)
             * (padded_products(work, core) // core.input_channel_parallel))
 
@@ -59,6 +62,9 @@ def workload_on_arch(work: LayerWork, core: Core) -> int:
     """Operations with every lane rounded up (section 3)."""
     oh, ow, oc = work.output
     channels = up(oc, core.output_channel_parallel)
+    if isinstance(work, ConvWork) and work.transposed:
+        grid = up(work.input[0], core.pixel_parallel) * work.input[1]
+        return channels * (2 * padded_products(work, core) * grid + oh * ow)
     if isinstance(work, ConvWork) and not work.depthwise:
         return up(oh, core.pixel_parallel) * ow * channels * (2 * padded_products(work, core) + 1)
     if isinstance(work, ConvWork):
@@ -112,4 +118,6 @@ def compute_cycles(work: LayerWork, core: Core) -> tuple[str, int]:
     if isinstance(work, EltwiseWork):
         adds = max(work.operands - 1, 1)
         return "eltwise", adds * alu_cycles(work.output, 1, core.eltwise_pixel_parallel, core)
+    if isinstance(work, UpsampleWork):
+        return "resize", alu_cycles(work.output, 1, core.pool_pixel_parallel, core)
     return "none", 0

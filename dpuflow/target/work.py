@@ -40,9 +40,10 @@ class ConvWork(LayerWork):
     @property
     def macs(self) -> int:
         """Multiplications."""
-        oh, ow, oc = self.output
+        # a transposed convolution spreads every input pixel over a kernel
+        high, wide = self.input[:2] if self.transposed else self.output[:2]
         inputs = 1 if self.depthwise else self.input[2] // self.groups
-        return oh * ow * oc * self.kernel[0] * self.kernel[1] * inputs
+        return high * wide * self.output[2] * self.kernel[0] * self.kernel[1] * inputs
 
     @property
     def weight_bytes(self) -> int:
@@ -70,6 +71,14 @@ class EltwiseWork(LayerWork):
     nonlinear: str = "none"
     shift_read: int = 0
     shift_write: int = 0
+
+
+@dataclass(frozen=True)
+class UpsampleWork(LayerWork):
+    """A nearest resize that repeats every pixel ``factor`` times down and across."""
+
+    factor: Pair = (2, 2)
+    positions_equal: bool = True
 
 
 @dataclass(frozen=True)

@@ -183,3 +183,45 @@ def test_the_command_prints_and_writes(tmp_path, capsys):
     assert "verified" in text
     lines = [line for line in text.splitlines() if line.split(" ")[0] in OPERATIONS]
     assert decode((tmp_path / "p.bin").read_bytes()) == from_text("\n".join(lines))
+
+
+def test_every_operation_and_field_is_documented():
+    from dpuflow.program.banks import BOX
+    from dpuflow.program.instructions import FIELD_MEANINGS, MEANINGS, OPERAND_PREFIXES
+
+    assert set(MEANINGS) == set(OPERATIONS)
+    prefixes = ("out_", *OPERAND_PREFIXES)
+    for _, _, fields in OPERATIONS.values():
+        for field in fields:
+            plain = [field.removeprefix(prefix) for prefix in prefixes if field.startswith(prefix)]
+            assert (field in FIELD_MEANINGS or any(name in BOX and name in FIELD_MEANINGS for name in plain)
+                    or field.rstrip("0123") in FIELD_MEANINGS), field
+
+
+def test_compile_keeps_the_program_in_the_file(tmp_path, capsys):
+    from dpuflow.formats.xir import read_xmodel
+
+    out = tmp_path / "lenet.xmodel"
+    assert cli.main(["compile", "zoo:lenet", "-o", str(out)]) == 0
+    assert "the simple fixed schedule takes" in capsys.readouterr().out
+    (subgraph,) = read_xmodel(out).dpu_subgraphs
+    compiled = compile_graph(quantized_network("lenet"), find_target("zedboard"), "lenet")
+    (program,) = (schedule_kernel(compiled, kernel) for kernel in compiled.dpu_kernels)
+    assert decode(bytes(subgraph.get("dpuflow_program", b""))) == program.instructions
+    assert subgraph.get("mc_code", b"") == b""
+
+
+def test_a_search_without_time_says_so_and_is_no_slower_than_the_baseline(tmp_path, capsys):
+    assert cli.main(["compile", "zoo:squeezenet", "-o", str(tmp_path / "s.xmodel"), "--time-limit", "0"]) == 0
+    assert "the search was cut off after 0 s" in capsys.readouterr().out
+    compiled = compile_graph(quantized_network("squeezenet"), find_target("zedboard"), "s")
+    for kernel in compiled.dpu_kernels:
+        cut_off, searched = (schedule_kernel(compiled, kernel, time_limit_s=limit) for limit in (0.0, None))
+        assert searched.timeline.total_cycles <= 1.02 * cut_off.timeline.total_cycles
+        assert cut_off.timeline.total_cycles <= cut_off.baseline_cycles
+
+
+@pytest.mark.parametrize("limit", ["-1", "nan", "inf"])
+def test_a_time_limit_that_is_none(limit, tmp_path, capsys):
+    assert cli.main(["compile", "zoo:lenet", "-o", str(tmp_path / "s.xmodel"), f"--time-limit={limit}"]) == 1
+    assert "--time-limit" in capsys.readouterr().err
