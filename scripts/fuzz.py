@@ -5,7 +5,8 @@
 
 ``graphdef`` reads, decodes, inspects and imports a mutated GraphDef; ``quantize`` also quantizes it,
 as ``decent_q quantize --skip_check 1`` does. ``xir`` checks, imports, runs and rewrites a mutated
-xmodel, ``elf`` a DNNDK file. Allowed ends are success and the library's own errors.
+xmodel, ``elf`` a DNNDK file. ``program`` decodes and verifies a virtual program and runs it if it passes, ``dcf``
+reads a core configuration. Allowed ends are success and the library's own errors.
 Anything else, more than 5 s for one input, and memory beyond 1 GB is a finding: it is printed and its
 input kept in ``--findings``. Mutation knows the messages' structure. With atheris (extra ``fuzz``) its
 coverage guides the search; without it the mutations are drawn at random from the seed.
@@ -30,6 +31,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+import fuzz_program
 import fuzz_xir
 import numpy as np
 
@@ -267,6 +269,8 @@ TARGETS: dict[str, Target] = {
     "quantize": Target(quantize, seed_graphs, _graphdef_mutator),
     "xir": Target(fuzz_xir.read, fuzz_xir.seeds, fuzz_xir.mutator),
     "elf": Target(fuzz_xir.read_elf, fuzz_xir.elf_seeds, fuzz_xir.elf_mutator),
+    "program": Target(fuzz_program.read, fuzz_program.seeds, fuzz_program.mutator),
+    "dcf": Target(fuzz_program.read_dcf, fuzz_program.dcf_seeds, fuzz_program.dcf_mutator),
 }
 
 

@@ -16,9 +16,10 @@ from dataclasses import dataclass, field
 from dpuflow.compiler.compiled import Compiled, Kernel
 from dpuflow.ir.graph import Graph, Shape
 from dpuflow.program.builder import Builder
+from dpuflow.program.chip import Chip
 from dpuflow.program.clock import Timeline, run_clock
 from dpuflow.program.ddr import Ddr, Placing, lay_out, place_maps
-from dpuflow.program.emit import Chip, StepWriter, write_copies
+from dpuflow.program.emit import StepWriter, write_copies
 from dpuflow.program.fusion import PLACED, Step, steps_of
 from dpuflow.program.instructions import Instruction
 from dpuflow.program.maps import Pair

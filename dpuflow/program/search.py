@@ -2,33 +2,28 @@
 
 from __future__ import annotations
 
-import itertools
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from dpuflow.errors import CompileError
 from dpuflow.ir.graph import Graph
-from dpuflow.program.banks import Region, find_space
+from dpuflow.program.allocation import Taken, allocate
+from dpuflow.program.banks import Region
 from dpuflow.program.builder import Builder, Track
+from dpuflow.program.chip import Buffers, Chip
 from dpuflow.program.clock import run_clock
 from dpuflow.program.ddr import Ddr, Placing, Storage
-from dpuflow.program.emit import Buffers, Chip, StepWriter
-from dpuflow.program.fusion import ELTWISE, Stage, Step
+from dpuflow.program.emit import StepWriter
+from dpuflow.program.fusion import Step
 from dpuflow.program.maps import lanes_of, strips_of, up
 from dpuflow.program.plans import (
-    Need,
-    Needs,
     Plan,
-    chunk_rows,
-    column_tiles,
-    holds_weights,
-    kernel_parts,
-    moves,
     needs,
     parameters_fit,
     plans,
 )
+from dpuflow.program.rule_of_thumb import RuleOfThumb
 from dpuflow.target.arch import Core
 from dpuflow.target.board import BoardTiming, map_weight
 
@@ -85,9 +80,6 @@ class CopyChoice:
         return (self.node,)
 
 
-Taken = Mapping[str, Region]  # maps on the chip, whole
-
-
 @dataclass(frozen=True)
 class Fit:
     """A plan with its buffers, and its predicted cycles."""
@@ -95,52 +87,6 @@ class Fit:
     plan: Plan
     buffers: Buffers
     cycles: float
-
-
-def _groups_differ(step: Step, between: int | None, result: int, inputs: Sequence[int]) -> bool:
-    """A sliding window reads one image group while it writes another: a group has one port for each."""
-    first_out = result if between is None else between
-    if step.first.op not in ELTWISE and first_out in inputs:
-        return False
-    return between is None or step.last.op in ELTWISE or between != result
-
-
-def allocate(step: Step, need: Needs, core: Core, taken: Taken, resident: Taken, keeps: bool) -> Buffers | None:
-    """Regions for a plan's buffers beside what is ``taken``; None if they do not fit. ``resident``: the maps
-    that the step reads on the chip."""
-    loaded = [name for name in dict.fromkeys(step.inputs) if name not in resident]
-    others = [name for name in dict.fromkeys(step.others) if name not in resident]
-    wanted: list[tuple[str, str, Need]] = [*(("input", name, need.inputs) for name in loaded),
-                                           *(("between", "", need.between) for _ in [0] if need.between),
-                                           ("result", "", need.result),
-                                           *(("other", name, need.others) for name in others if need.others)]
-    for groups in itertools.product(range(core.image_bank_groups), repeat=len(wanted)):
-        by_role = {(role, name): group for (role, name, _), group in zip(wanted, groups, strict=True)}
-        inputs = [by_role.get(("input", name), resident[name].group if name in resident else -1)
-                  for name in step.inputs]
-        if not _groups_differ(step, by_role.get(("between", "")), by_role["result", ""], inputs):
-            continue
-        regions = _regions(wanted, groups, core, taken)
-        if regions is not None:
-            here = {name: resident[name] for name in step.reads if name in resident}
-            return Buffers({name: here.get(name) or regions["input", name] for name in step.inputs},
-                           {name: here.get(name) or regions["other", name] for name in step.others},
-                           regions.get(("between", "")), regions["result", ""], frozenset(here), keeps)
-    return None
-
-
-def _regions(wanted: Sequence[tuple[str, str, Need]], groups: Sequence[int], core: Core,
-             taken: Taken) -> dict[tuple[str, str], Region] | None:
-    used = {group: [(region.base, region.end) for region in taken.values() if region.group == group]
-            for group in range(core.image_bank_groups)}
-    made = {}
-    for (role, name, need), group in zip(wanted, groups, strict=True):
-        base = find_space(used[group], need.bank_rows, core.bank_depth)
-        if base is None:
-            return None
-        made[role, name] = Region(group, base, need.ring, need.cols, need.lanes)
-        used[group].append((base, base + need.bank_rows))
-    return made
 
 
 class Searcher:
@@ -153,56 +99,10 @@ class Searcher:
         self.rate = board.port_bytes_per_cycle * board.port_efficiency
         self.map_weight = map_weight(board)
         sizes = {name: view.size[0] * view.size[1] * view.size[2] for name, view in placing.views.items()}
-        self.sizes = sizes
+        self.sizes, self.rule = sizes, RuleOfThumb(core, board, sizes)
         self._free_ddr = Ddr(placing, {name: Storage(9 + at, 0, size) for at, (name, size) in enumerate(sizes.items())},
                              b"", _AnyOffset())
         self._known: dict[object, Fit | None] = {}
-
-    # -- the rule of thumb -----------------------------------------------------------------------------------
-
-    def _array_cycles(self, stage: Stage) -> float:
-        oh, ow, oc = stage.output
-        core = self.core
-        if stage.op == "conv":
-            rows = stage.input[0] if stage.window.transposed else oh
-            cols = stage.input[1] if stage.window.transposed else ow
-            return (strips_of(rows, core) * cols * up(oc, core.output_channel_parallel) * chunk_rows(stage, core)
-                    / self.board.array_efficiency)
-        parallel = {"dwconv": core.dwconv_pixel_parallel, "add": core.eltwise_pixel_parallel,
-                    "mul": core.eltwise_pixel_parallel}.get(stage.op, core.pool_pixel_parallel)
-        cells = stage.window.kernel[0] * stage.window.kernel[1]
-        return up(oh, max(parallel, 1)) * ow * lanes_of(oc, core) * cells / self.board.alu_efficiency
-
-    def _weight_bytes(self, stage: Stage) -> int:
-        if stage.op == "dwconv":
-            return stage.window.kernel[0] * stage.window.kernel[1] * stage.output[2]
-        if stage.op != "conv":
-            return 0
-        return sum(kh * kw for (kh, kw), _ in kernel_parts(stage)) * stage.input[2] * stage.output[2]
-
-    def _engines(self, step: Step) -> float:
-        times = [self._array_cycles(stage) for stage in step.stages]
-        return sum(times) if step.last.op in ELTWISE else max(times)
-
-    def guess(self, step: Step, plan: Plan, need: Needs, on_chip: frozenset[str]) -> float:
-        """About how long a plan takes: the slowest of computing, loading and saving, and its first and last tile."""
-        tiles, xs = moves(step, plan, self.core), column_tiles(step, plan)
-        passes = up(step.last.output[2], plan.block) if plan.order == "weights" else 1
-        whole = need.inputs.ring >= strips_of(step.first.input[0], self.core) and len(xs) == 1
-        channels = 1 if step.first.channelwise or whole else passes
-        again = 1.0 + 0.02 * (len(xs) - 1)
-        features = sum(self.sizes[name] for name in step.inputs if name not in on_chip) * channels * again
-        features += sum(self.sizes[name] for name in step.others if name not in on_chip)
-        weights = sum(map(self._weight_bytes, step.stages))
-        reloads = len(tiles) * len(xs) if plan.order == "features" and not holds_weights(step.first, self.core) else 1
-        features *= self.map_weight
-        load, save = (features + weights * reloads) / self.rate, self.sizes[step.name] * self.map_weight / self.rate
-        compute, count = self._engines(step), len(tiles) * len(xs) * up(step.last.output[2], plan.block)
-        first = (features / channels / len(tiles) / len(xs) + weights / up(step.last.output[2], plan.block)) / self.rate
-        deep = step.first.op == "conv" and min(plan.block, step.last.output[2]) * chunk_rows(step.first, self.core) \
-            > self.core.output_channel_parallel * self.core.bank_depth // 2 and not holds_weights(step.first, self.core)
-        busy = compute + load + save if not plan.ahead else max(compute + load if deep else compute, load, save)
-        return busy + first + save / max(count, 1) + count * (self.board.issue_cycles + 2 * self.board.latency_cycles)
 
     # -- exact time ------------------------------------------------------------------------------------------
 
@@ -233,7 +133,7 @@ class Searcher:
                 buffers = allocate(step, need, self.core, taken, resident, keeps)
                 if buffers is not None:
                     some = True
-                    yield self.guess(step, plan, need, on_chip), plan, buffers
+                    yield self.rule.cycles(step, plan, need, on_chip), plan, buffers
             if some and ahead:
                 return
 

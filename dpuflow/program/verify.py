@@ -14,13 +14,13 @@ import numpy as np
 from dpuflow.compiler.memory import INPUTS, OUTPUTS, PARAMETERS
 from dpuflow.errors import CompileError
 from dpuflow.ir.graph import Array
-from dpuflow.program.banks import BOX, box_cells
-from dpuflow.program.instructions import MOST_OPERANDS, NONLINEARS, OPERAND_PREFIXES, QUEUES, Instruction
+from dpuflow.program.banks import box_cells
+from dpuflow.program.instructions import OPERAND_PREFIXES, QUEUES, Instruction
 from dpuflow.program.machine import queues_of
 from dpuflow.program.maps import up
 from dpuflow.program.schedule import Program
+from dpuflow.program.verify_fields import check_fields, wrong
 from dpuflow.target.arch import Core
-from dpuflow.target.limits import SHIFT_MAX
 
 Fields = Mapping[str, int]
 _OUTSIDE: Array = np.array([-1])
@@ -37,11 +37,6 @@ class Access:
     writes: bool
 
 
-def _wrong(what: str, i: Instruction, at: int, got: object = None, expected: object = None) -> CompileError:
-    return CompileError(f"the program is wrong: {what}", where=f"instruction {at} ({i.op}, layer {i.layer})", got=got,
-                        expected=expected, remedy="this is a fault of the scheduler: please report it")
-
-
 def _image(program: Program, f: Fields, prefix: str, row_step: int = 1) -> Array:
     """Cells (bank * depth + row) of a box in an image group; an impossible box has cells outside."""
     core = program.core
@@ -50,6 +45,8 @@ def _image(program: Program, f: Fields, prefix: str, row_step: int = 1) -> Array
     if min(sizes) < 1 or min(others) < 0 or not 0 <= f[f"{prefix}group"] < core.image_bank_groups:
         return _OUTSIDE
     if not 0 <= f[f"{prefix}bank"] < core.pixel_parallel or max(sizes) > _MOST_SIZE:
+        return _OUTSIDE
+    if sizes[0] * sizes[1] * up(sizes[2], core.input_channel_parallel) > core.pixel_parallel * core.bank_depth:
         return _OUTSIDE
     if not _is_plain(f, prefix, row_step, core):
         return _OUTSIDE
@@ -144,82 +141,6 @@ def _computing(program: Program, i: Instruction, f: Fields, lanes: int) -> list[
     return [*found, Access(f"image{f['out_group']}", _image(program, f, "out_", row_step), True)]
 
 
-def _check_window(i: Instruction, at: int, core: Core) -> None:
-    f = i.fields
-    if min(f["pad_top"], f["pad_bottom"], f["pad_left"], f["pad_right"]) < 0:
-        raise _wrong("a negative pad", i, at)
-    both = ("h", "rows", f["pad_top"] + f["pad_bottom"]), ("w", "cols", f["pad_left"] + f["pad_right"])
-    for axis, size, pads in both:
-        kernel, stride, dilation = f[f"kernel_{axis}"], f[f"stride_{axis}"], f.get(f"dilation_{axis}", 1)
-        if stride < 1 or dilation < 1 or (f[f"out_{size}"] == 1 and stride > 1) or (kernel == 1 and dilation > 1):
-            raise _wrong("a stride or dilation without a use", i, at, (stride, dilation))
-        span = (kernel - 1) * dilation + 1
-        if f[f"in_{size}"] + pads - span != (f[f"out_{size}"] - 1) * stride:
-            raise _wrong("window and output size differ", i, at, f[f"out_{size}"],
-                         (f[f"in_{size}"] + pads - span) // stride + 1)
-    allowed = core.conv_kernel if i.op == "conv" else (1, 256)
-    if not allowed[0] <= f["kernel_h"] <= allowed[1] or not allowed[0] <= f["kernel_w"] <= allowed[1]:
-        raise _wrong("a kernel beyond the engine's range", i, at, (f["kernel_h"], f["kernel_w"]), allowed)
-
-
-def _check_operands(i: Instruction, at: int) -> None:
-    f = i.fields
-    if not 1 <= f["operands"] <= MOST_OPERANDS:
-        raise _wrong("an unknown form", i, at)
-    for index, prefix in enumerate(OPERAND_PREFIXES):
-        sizes = tuple(f[prefix + name] for name in ("rows", "cols", "channels"))
-        if index < f["operands"] and sizes != (f["out_rows"], f["out_cols"], f["out_channels"]):
-            raise _wrong("operands and result differ in size", i, at, sizes)
-        if index >= f["operands"] and (any(f[prefix + name] for name in BOX) or f[f"pos{index}"]):
-            raise _wrong("numbers of an operand that is not there", i, at)
-
-
-def _check_fields(program: Program, i: Instruction, at: int) -> None:
-    """Numbers that no access shows: window arithmetic, channels, operands, nonlinearity, the core's limits."""
-    f, core = i.fields, program.core
-    if not 0 <= i.layer < len(program.layers):
-        raise _wrong("an unknown layer", i, at, i.layer)
-    if "kernel_h" in f:
-        _check_window(i, at, core)
-    if "operands" in f:
-        _check_operands(i, at)
-    if i.queue == "ALU" and f["in_channels"] != f["out_channels"]:
-        raise _wrong("channels differ", i, at, f["out_channels"], f["in_channels"])
-    if not 0 <= f.get("nonlinear", 0) < len(NONLINEARS):
-        raise _wrong("an unknown form", i, at)
-    if f.get("has_bias", 0) not in (0, 1) or not 0 <= f.get("shift_cut", 0) <= SHIFT_MAX:
-        raise _wrong("a shift beyond 0 to 16", i, at, f.get("shift_cut"))
-    if not f.get("has_bias", 1) and (f["bias_base"] or f["shift_bias"]):
-        raise _wrong("numbers of a bias that is not there", i, at)
-    if i.op == "conv" and (f["augmented"] not in (0, 1) or (f["out_row_step"] > 0) != (f["out_rows"] > 1)):
-        raise _wrong("an unknown form", i, at)
-    if f.get("augmented") and (f["kernel_w"] == 1 or f["kernel_w"] * f["in_channels"] > core.channel_augmentation):
-        raise _wrong("a kernel row that cannot be packed into the lanes", i, at, f["kernel_w"] * f["in_channels"])
-    if "register" in f:
-        _check_runs(i, at)
-    if i.op == "upsample":
-        _check_upsample(i, at)
-    if i.op not in ("add", "mul") and i.queue in ("CONV", "ALU") and f["in_group"] == f["out_group"]:
-        raise _wrong("a window reads the image group that it writes", i, at, f["in_group"])
-
-
-def _check_runs(i: Instruction, at: int) -> None:
-    """A pixel ends before the next begins, a row before the next row."""
-    f = i.fields
-    if f["cols"] > 1 and f["channels"] > f["pixel_stride"]:
-        raise _wrong("pixels that run into each other", i, at, f["channels"], f["pixel_stride"])
-    if f["rows"] > 1 and (f["cols"] - 1) * f["pixel_stride"] + f["channels"] > f["row_stride"]:
-        raise _wrong("rows that run into each other", i, at, f["cols"], f["row_stride"])
-
-
-def _check_upsample(i: Instruction, at: int) -> None:
-    f = i.fields
-    for axis, size in (("h", "rows"), ("w", "cols")):
-        factor, skip = f[f"factor_{axis}"], f[f"skip_{axis}"]
-        if factor < 1 or not 0 <= skip < factor or up(skip + f[f"out_{size}"], factor) != f[f"in_{size}"]:
-            raise _wrong("factor and output size differ", i, at, f[f"out_{size}"], (factor, skip))
-
-
 Boxes = dict[tuple[str, int], tuple[int, ...]]
 
 
@@ -292,7 +213,7 @@ def _ordered_run(program: Program) -> tuple[list[int], Array]:
             order.append(at)
         if len(order) == before:
             stuck = next(queues[n][heads[n]] for n in range(len(QUEUES)) if heads[n] < len(queues[n]))
-            raise _wrong("the queues wait for each other", program.instructions[stuck], stuck)
+            raise wrong("the queues wait for each other", program.instructions[stuck], stuck)
     if any(tokens.values()):
         raise CompileError("the program is wrong: a token is given and never taken", where=program.kernel.name)
     return order, clocks
@@ -305,7 +226,7 @@ def verify_program(program: Program) -> Program:
     memory = _Memory(program)
     for at in order:
         i = program.instructions[at]
-        _check_fields(program, i, at)
+        check_fields(program, i, at)
 
         def before(others: Array, number: int = at + 1) -> bool:
             """Whether all of these instructions are done before this one begins (or are this one)."""
@@ -316,7 +237,7 @@ def verify_program(program: Program) -> Program:
             _check_access(memory, access, i, at, before)
         for place, shape in shapes_read(i).items():
             if memory.boxes.get(place) != shape:
-                raise _wrong(f"it takes another shape from {place[0]} than lies there", i, at, shape,
+                raise wrong(f"it takes another shape from {place[0]} than lies there", i, at, shape,
                              memory.boxes.get(place))
         memory.boxes |= shapes_written(i)
     _check_outputs(program, memory)
@@ -327,21 +248,21 @@ def _check_access(memory: _Memory, access: Access, i: Instruction, at: int, befo
     assert callable(before)
     space, cells = access.space, access.cells
     if space not in memory.writer or cells.min() < 0 or cells.max() >= len(memory.writer[space]):
-        raise _wrong(f"an address outside of {space}", i, at)
+        raise wrong(f"an address outside of {space}", i, at)
     writers = np.unique(memory.writer[space][cells])
     if not before(writers):
-        raise _wrong(f"it may meet an earlier write in {space}", i, at)
+        raise wrong(f"it may meet an earlier write in {space}", i, at)
     readers = memory.readers.get(space, memory.ddr_readers.get(space))
     if not access.writes:
         if writers[0] < HOST:
-            raise _wrong(f"it reads what nobody wrote in {space}", i, at)
+            raise wrong(f"it reads what nobody wrote in {space}", i, at)
         if readers is not None:
             readers[QUEUES.index(i.queue), cells] = at + 1
         return
     if readers is None:
-        raise _wrong(f"it writes into {space}, which is the host's", i, at)
+        raise wrong(f"it writes into {space}, which is the host's", i, at)
     if not before(np.unique(readers[:, cells])):
-        raise _wrong(f"it overwrites in {space} what may still be read", i, at)
+        raise wrong(f"it overwrites in {space} what may still be read", i, at)
     memory.writer[space][cells] = at + 1
     if space == f"ddr{OUTPUTS}":
         np.add.at(memory.written_out, cells, 1)
