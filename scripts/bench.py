@@ -16,6 +16,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -202,6 +203,47 @@ def loading(rounds: int) -> dict[str, Any]:
         "median_s": statistics.median(walls), "highest_s": max(walls), "peak_growth_mb": max(mb for _, mb in runs)}}
 
 
+# Runs a command: wall seconds and peak memory of the child.
+_CHILD = """
+import json, resource, subprocess, sys, time
+started = time.perf_counter()
+subprocess.run(sys.argv[1:], check=True, stdout=subprocess.DEVNULL)
+print(json.dumps([time.perf_counter() - started, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024]))
+"""
+
+
+def compiling(rounds: int) -> dict[str, Any]:
+    """Wall seconds and peak memory of `dpuflow compile`, Python's start included: search, proof and file."""
+    made = {}
+    with tempfile.TemporaryDirectory() as temporary:
+        for name, target in (("chars74k", "zedboard"), ("resnet50", "zedboard"), ("yolov3", "DPUCZDX8G_ISA1_B4096")):
+            command = [sys.executable, "-c", _CHILD, sys.executable, "-m", "dpuflow", "compile", f"zoo:{name}",
+                       "--target", target, "-o", str(Path(temporary) / f"{name}.xmodel")]
+            runs = [json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+                    for _ in range(max(rounds // 4, 2))]
+            walls = [wall for wall, _ in runs]
+            made[f"compile {name} for {target}"] = {"median_s": statistics.median(walls), "highest_s": max(walls),
+                                                    "peak_mb": max(peak for _, peak in runs)}
+    return made
+
+
+def program_engine(rounds: int) -> dict[str, Any]:
+    """Seconds an image on the modelled core: Chars74K and ResNet50 on the ZedBoard's."""
+    from dpuflow.engines.program import ProgramEngine
+    from dpuflow.target.select import find_target
+    from dpuflow.zoo import quantized_network
+
+    made = {}
+    for name in ("chars74k", "resnet50"):
+        graph = quantized_network(name)
+        engine = ProgramEngine(graph, find_target("zedboard"))
+        x = np.random.default_rng(0).integers(-128, 128, (1, *graph.inputs[0].shape[1:])).astype(np.int8)
+        once = partial(engine.run, x, graph.outputs, int8=True)
+        walls = [seconds(once, 1) for _ in range(max(rounds // 2, 3))]
+        made[f"program engine, {name}"] = {"median_s_per_image": statistics.median(walls), "highest_s": max(walls)}
+    return made
+
+
 def run(options: argparse.Namespace) -> None:
     folder = options.model
     if not (folder / "compile").is_dir():
@@ -209,7 +251,8 @@ def run(options: argparse.Namespace) -> None:
     results: dict[str, Any] = {}
     for part in (lambda: engine_speed(folder, options.rounds), lambda: calibration(folder, options.rounds),
                  lambda: cold_start(folder, options.rounds), lambda: import_time(options.rounds),
-                 lambda: loading(options.rounds)):
+                 lambda: loading(options.rounds), lambda: compiling(options.rounds),
+                 lambda: program_engine(options.rounds)):
         for name, figures in part().items():
             results[name] = figures
             print(f"{name}: " + "  ".join(f"{key} {value:.3f}" for key, value in figures.items()), flush=True)

@@ -28,6 +28,7 @@ BOUND_MEANING = {
     "conv": "the convolution array", "pool": "the pooling engine", "dwconv": "the depthwise engine",
     "eltwise": "the element-wise engine", "load": "loading weights and features", "save": "storing features",
     "ddr": "the memory's rate", "fixed cost": "the fixed cost of a node", "placement": "a change of layout only",
+    "resize": "the resizing engine", "copy": "bytes that are moved from place to place",
     "fused": "nothing of its own: the layer before it takes it in",
 }
 

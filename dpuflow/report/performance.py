@@ -44,8 +44,22 @@ def content(compiled: Compiled, estimate: Mapping[str, Any], questions: Sequence
     from dpuflow import __version__
 
     return {"name": compiled.name, "estimate": estimate, "questions": questions, "version": __version__,
-            "meaning": BOUND_MEANING, **_rates(compiled, estimate), **_times(compiled, estimate),
+            "meaning": BOUND_MEANING, "floors": _floors(estimate),
+            **_rates(compiled, estimate), **_times(compiled, estimate),
             **_memory(compiled, estimate["clock_mhz"]), **_placement(compiled, estimate)}
+
+
+_FLOORS: Mapping[str, str] = {
+    "array": "convolution array, with sums", "alu": "pools, depthwise convolutions and resizes", "load": "loads",
+    "save": "saves", "ddr": "the memory, loads and saves together",
+    "steps": "layer by layer, the busiest engine of each",
+}
+
+
+def _floors(estimate: Mapping[str, Any]) -> list[tuple[str, float]]:
+    """What each engine needs at least, and the simple fixed schedule; nothing without a layer on the DPU."""
+    rows = [(_FLOORS[engine], ms) for engine, ms in estimate["floors_ms"].items()]
+    return [*rows, ("the simple fixed schedule", estimate["baseline_ms"])] if rows else []
 
 
 def _rates(compiled: Compiled, estimate: Mapping[str, Any]) -> dict[str, Any]:
