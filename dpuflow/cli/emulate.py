@@ -35,6 +35,9 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
                              "first as by the DNNDK compiler (its files are so already)")
     parser.add_argument("--watch", action="store_true",
                         help="print the largest accumulator of every layer (engine reference)")
+    parser.add_argument("--check", type=int, nargs="?", const=8, default=0, metavar="N",
+                        help="also run N of the images (8 without a number) on the reference engine and compare every "
+                             "bit that is written")
     add_custom_option(parser)
     parser.add_argument("--like", metavar="GRAPH", help="the quantized graph that a DNNDK file was compiled from")
     parser.add_argument("--target", help="refuse a file that was compiled for another core; engine program: "
@@ -55,7 +58,8 @@ def run(options: argparse.Namespace) -> None:
     core = find_target(options.target) if options.target else made_for(model)
     if core and options.target:
         require_core(model, core)
-    engine = open_engine(quantized_graph(model), options.engine, core=core, bias_mode=options.bias_mode)
+    engine = open_engine(quantized_graph(model), options.engine, core=core, bias_mode=options.bias_mode,
+                         check=_checked(options.check))
     _watch(engine, options.watch)
     wanted = tensor_names(engine.graph) if options.all_tensors else engine.graph.outputs
     _check_integers(arrays, options.input, options.int8)
@@ -66,9 +70,17 @@ def run(options: argparse.Namespace) -> None:
     batch = len(next(iter(results.values())))
     print(f"emulated {batch} image(s) in {seconds * 1e3:.1f} ms on this host ({engine.description})")
     print(f"wrote {len(results)} array(s) to {options.output}")
+    if options.check:
+        print(f"checked against the reference engine: equal on {min(options.check, batch)} image(s)")
     if isinstance(engine, ReferenceEngine):
         for line in accumulator_lines(engine):
             print(line)
+
+
+def _checked(count: int) -> int:
+    if count < 0:
+        raise ConfigError("not a number of images", where="--check", got=count, expected="0 or more")
+    return count
 
 
 def _watch(engine: Engine, wanted: bool) -> None:

@@ -47,14 +47,15 @@ BIAS_MODES = ("exact", "prerounded")
 
 def open_engine(model: Graph | Path | str, engine: str = "fast",
                 custom: Mapping[str, CustomFunction] | None = None, core: Core | None = None,
-                bias_mode: str = "exact") -> Engine:
+                bias_mode: str = "exact", check: int = 0) -> Engine:
     """An engine for a quantized network, given as a graph or as a file of one.
 
     ``custom``: Python functions for a file's custom operators, by type. EngineError naming an
     operator that has none. ``core``: what the engine "program" compiles for (default: ZedBoard).
     ``bias_mode``: "exact" keeps the bits of a bias that is finer than the accumulator, as the simulated
     graph does; "prerounded" rounds them away first, as the DNNDK compiler does (arithmetic specification,
-    section 4). Networks read from a DNNDK file are prerounded already.
+    section 4). Networks read from a DNNDK file are prerounded already. ``check``: so many images of every
+    run are computed by the reference engine as well, and a difference is an EngineError naming the layer.
     """
     if engine not in ENGINES:
         raise ConfigError("no such engine", where="--engine", got=engine, expected=" or ".join(ENGINES))
@@ -69,7 +70,9 @@ def open_engine(model: Graph | Path | str, engine: str = "fast",
         from dpuflow.passes.preround_biases import preround_biases
 
         model = preround_biases(model)
-    return ENGINES[engine](model, core)
+    made = ENGINES[engine](model, core)
+    made.check = check
+    return made
 
 
 __all__ = ["BIAS_MODES", "ENGINES", "Engine", "open_engine"]

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import abc
+import os
 from collections.abc import Iterable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import lru_cache
 
 import numpy as np
 
@@ -47,6 +50,12 @@ def _check_range(node: Node, value: Array) -> None:
                          remedy="saturate the input, or use the quantizer's input mode")
 
 
+@lru_cache(maxsize=1)
+def _workers() -> ThreadPoolExecutor:
+    """The threads of asynchronous runs, shared by all engines of the process."""
+    return ThreadPoolExecutor(max_workers=max(os.cpu_count() or 1, 2), thread_name_prefix="dpuflow")
+
+
 class Engine(abc.ABC):
     """Runs one network. ``description`` says in words what computes it."""
 
@@ -54,6 +63,7 @@ class Engine(abc.ABC):
 
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
+        self.check = 0  # images of every run that are compared with the reference engine
         self._known: set[tuple[str, ...]] = set()  # lists of tensors that were found to exist
 
     @property
@@ -76,8 +86,27 @@ class Engine(abc.ABC):
         wanted = self.graph.outputs if tensors is None else tuple(tensors)
         if wanted not in self._known:
             self._known.add(tuple(self.graph.node(name).name for name in wanted))
-        results = self.compute(self.encode(inputs, input_mode), wanted)
+        results = self._compute_checked(self.encode(inputs, input_mode), wanted)
         return {name: results[name] if int8 else self.decode(name, results[name]) for name in wanted}
+
+    def run_async(self, inputs: Mapping[str, Array] | Array, tensors: Iterable[str] | None = None,
+                  int8: bool = False, input_mode: str = "quantizer") -> Future[dict[str, Array]]:
+        """:meth:`run` on a thread of its own; the future holds its result or its error.
+
+        Engines release Python's lock while they compute, so several of them run side by side. The
+        inputs must not be changed before the future is done.
+        """
+        return _workers().submit(self.run, inputs, tensors, int8, input_mode)
+
+    def _compute_checked(self, values: dict[str, Array], wanted: tuple[str, ...]) -> Mapping[str, Array]:
+        if not self.check:
+            return self.compute(values, wanted)
+        from dpuflow.engines.check import check_run
+
+        given = dict(values)
+        results = self.compute(values, wanted)
+        check_run(self, given, {name: results[name] for name in wanted}, self.check)
+        return results
 
     def encode(self, inputs: Mapping[str, Array] | Array, input_mode: str) -> dict[str, Array]:
         """The inputs as the network holds them."""
