@@ -69,7 +69,8 @@ class Liar:
 
     def __call__(self, values, wanted):
         results = dict(self.compute(values, wanted))
-        return results | {name: results[name] ^ 1 for name in self.wrong & set(wanted) if results[name].dtype == np.int8}
+        wrong = {name: results[name] ^ 1 for name in self.wrong & set(wanted) if results[name].dtype == np.int8}
+        return results | wrong
 
 
 def test_the_check_names_the_first_layer_that_differs(monkeypatch):
