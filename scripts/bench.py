@@ -131,6 +131,33 @@ sys.exit(os.waitstatus_to_exitcode(status))
 """
 
 
+def calibration_vgg(rounds: int) -> dict[str, Any]:
+    """Seconds to quantize VGG16 for CIFAR-10 pictures with 1280 images in batches of 128, made-up numbers."""
+    import dataclasses
+
+    from dpuflow.formats.tf_builder import FrozenBuilder
+    from dpuflow.quant.network import find_config
+    from dpuflow.quant.quantizer import quantize_graph
+
+    rng, net = np.random.default_rng(0), FrozenBuilder()
+    x, channels = net.placeholder("x", (-1, 32, 32, 3)), 3
+    for stage, (width, count) in enumerate(((64, 2), (128, 2), (256, 3), (512, 3), (512, 3))):
+        for index in range(count):
+            name = f"conv{stage}_{index}"
+            kernel = rng.normal(0, (2 / 9 / channels) ** 0.5, (3, 3, channels, width)).astype(np.float32)
+            x = net.bias_add(name, net.conv2d(name, x, kernel), rng.normal(0, 0.1, width).astype(np.float32))
+            x, channels = net.unary(f"{name}/Relu", "Relu", x), width
+        x = net.max_pool(f"pool{stage}", x, 2)
+    x = net.reshape("flat", x, (-1, channels))
+    net.bias_add("logits", net.dense("logits", x, rng.normal(0, 0.06, (channels, 10)).astype(np.float32)),
+                 rng.normal(0, 0.1, 10).astype(np.float32))
+    graph, images = net.graph(), rng.normal(0, 1, (10, 128, 32, 32, 3)).astype(np.float32)
+    config = dataclasses.replace(find_config(graph), calib_iter=len(images))
+    walls = [seconds(lambda: quantize_graph(graph, config, ({"x": batch} for batch in images)), 1)
+             for _ in range(max(rounds // 4, 2))]
+    return {"quantize VGG16-CIFAR10, 1280 images": {"median_s": statistics.median(walls), "highest_s": max(walls)}}
+
+
 def cold_start(folder: Path, rounds: int) -> dict[str, Any]:
     """Wall seconds and peak memory of run_dpu.py as a whole process, one picture."""
     import cv2
@@ -249,10 +276,10 @@ def run(options: argparse.Namespace) -> None:
     if not (folder / "compile").is_dir():
         raise DataError("the model has not been made", where=folder, remedy="run `make` first")
     results: dict[str, Any] = {}
-    for part in (lambda: engine_speed(folder, options.rounds), lambda: calibration(folder, options.rounds),
-                 lambda: cold_start(folder, options.rounds), lambda: import_time(options.rounds),
-                 lambda: loading(options.rounds), lambda: compiling(options.rounds),
-                 lambda: program_engine(options.rounds)):
+    parts: list[Callable[[], dict[str, Any]]] = [
+        *(partial(part, folder, options.rounds) for part in (engine_speed, calibration, cold_start)),
+        *(partial(part, options.rounds) for part in (calibration_vgg, import_time, loading, compiling, program_engine))]
+    for part in parts:
         for name, figures in part().items():
             results[name] = figures
             print(f"{name}: " + "  ".join(f"{key} {value:.3f}" for key, value in figures.items()), flush=True)

@@ -25,8 +25,10 @@ from dpuflow.calibration.context import Context, choose_preprocess, read_context
 from dpuflow.calibration.linter import Finding, lint
 from dpuflow.calibration.preprocess import FITS, ORDERS
 from dpuflow.calibration.sources import Reading, open_calibration
+from dpuflow.cli import backend
 from dpuflow.cli.common import names
 from dpuflow.cli.decent_q import DEPLOY_FILE, EVALUATION_FILE
+from dpuflow.cli.quantize_vendor import refuse_other_options, run_vendor
 from dpuflow.errors import ConfigError, QuantizeError
 from dpuflow.formats.float_source import read_network
 from dpuflow.formats.graphdef import TFGraph, serialize_graphdef
@@ -70,6 +72,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     add("--seed", type=int, default=0, help="of recipes that draw at random")
     _add_network_flags(parser)
     _add_reading_flags(parser)
+    backend.add_flags(parser)
     return parser
 
 
@@ -258,8 +261,14 @@ def _write(task: _Task, result: Quantized, record: Mapping[str, Any]) -> list[Pa
 
 
 def run(options: argparse.Namespace) -> None:
-    """Quantize, say what it cost, write the files."""
+    """Quantize, say what it cost, write the files; with ``--backend vendor`` plan or run the vendor's quantizer."""
+    if options.backend == "vendor":
+        refuse_other_options(options)
     task = _task(options)
+    if options.backend == "vendor":
+        assert task.data is not None
+        run_vendor(options, task.graph, task.config, task.data)
+        return
     if task.data is not None:
         size = f"{task.data.images} images" if task.data.images else f"{options.calib_iter} batches"
         _say(f"quantizing {options.graph} with {size} of {task.data.description}")

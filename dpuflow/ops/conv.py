@@ -5,6 +5,7 @@ Fixed-point rule: arithmetic specification, sections 3 to 5. One rounding, at th
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -87,17 +88,26 @@ def _columns(x: Array, kernel: Shape, attrs: ConvAttrs) -> Array:
     return windows(x, (kernel[0], kernel[1]), attrs.stride, attrs.padding, attrs.dilation)
 
 
+_COLUMN_VALUES = 1 << 20  # of the windows written out at a time: what a processor's cache holds
+
+
 def conv_sums(x: Array, weights: Array, attrs: ConvAttrs) -> Array:
-    """The sums of products of a convolution, (N, OH, OW, O), without bias."""
+    """The sums of products of a convolution, (N, OH, OW, O), without bias; a few images at a time."""
     columns = _columns(x, weights.shape, attrs)
     n, oh, ow = columns.shape[:3]
-    channels, per_group = weights.shape[3], weights.shape[3] // attrs.groups
-    parts = []
-    for group in range(attrs.groups):
-        taken = columns[..., group * weights.shape[2]:(group + 1) * weights.shape[2]]
-        matrix = weights[..., group * per_group:(group + 1) * per_group].reshape(-1, per_group)
-        parts.append(_matmul(taken.reshape(n * oh * ow, -1), matrix))
-    return np.concatenate(parts, axis=1).reshape(n, oh, ow, channels)
+    sums = np.empty((n, oh, ow, weights.shape[3]), np.float32 if x.dtype.kind == "f" else np.int64)
+    images = max(1, _COLUMN_VALUES // max(math.prod(columns.shape[1:]), 1))
+    for first in range(0, n, images):
+        _group_sums(columns[first:first + images], weights, attrs.groups, sums[first:first + images])
+    return sums
+
+
+def _group_sums(columns: Array, weights: Array, groups: int, sums: Array) -> None:
+    pixels, inputs, outputs = math.prod(columns.shape[:3]), weights.shape[2], weights.shape[3] // groups
+    for group in range(groups):
+        taken = columns[..., group * inputs:(group + 1) * inputs].reshape(pixels, -1)
+        matrix = weights[..., group * outputs:(group + 1) * outputs].reshape(-1, outputs)
+        sums[..., group * outputs:(group + 1) * outputs] = _matmul(taken, matrix).reshape(*columns.shape[:3], outputs)
 
 
 def depthwise_sums(x: Array, weights: Array, attrs: ConvAttrs) -> Array:
