@@ -11,9 +11,22 @@ SHOWN = 8
 def quantization_text(record: Mapping[str, Any]) -> str:
     """Accuracy, the dearest layers with their remedies, bias modes, other widths."""
     lines = [f"recipe: {record['recipe']}; {len(record['positions'])} tensors quantized"]
+    lines += _trials(record.get("search"))
     lines += _accuracy(record.get("accuracy") or {}) + _closeness(record) + _layers(record)
     lines += _bias_modes(record.get("bias_modes", ())) + _what_if(record.get("what_if", ()))
     return "\n".join([*lines, record["note"]])
+
+
+def _trials(search: Mapping[str, Any] | None) -> list[str]:
+    """What the search tried, in order; the one that was kept is marked."""
+    if not search:
+        return []
+    lines = [f"tried {len(search['trials'])} plans, judged by {search['judged_by']}: {search['ended']}"]
+    for trial in search["trials"]:
+        drop = "" if trial["drop_points"] is None else f"{trial['drop_points']:+.3f} points, "
+        lines.append(f" {'*' if trial['plan'] == search['best'] else ' '}{trial['plan']:<44} {drop}"
+                     f"output noise {trial['output_noise']:.2e}, {trial['seconds']:.1f} s")
+    return lines
 
 
 def _accuracy(accuracy: Mapping[str, Any]) -> list[str]:

@@ -40,8 +40,9 @@ from dpuflow.quant.network import find_config
 from dpuflow.quant.positions import apply_positions, positions_table, read_positions
 from dpuflow.quant.quantizer import Quantized
 from dpuflow.quant.recipes import find_recipe
+from dpuflow.recipe.record import trials_json
 
-POSITIONS_FILE = "positions.json"
+POSITIONS_FILE, SEARCH_FOLDER = "positions.json", ".search"
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> argparse.ArgumentParser:
@@ -201,7 +202,7 @@ def _quantized(task: _Task) -> tuple[Quantized, str, float | None]:
         measure = task.measure
         evaluate = lambda result: measure(quantized_runner(result, config))  # noqa: E731
     job = QuantizeJob(task.graph, config, _with_progress(task.data, options), evaluate, options.max_drop,
-                      options.output / ".search", options.seed, float_accuracy)
+                      options.output / SEARCH_FOLDER, options.seed, float_accuracy)
     result = recipe(job)
     if table:
         result = apply_positions(result, table, config, options.positions)
@@ -219,6 +220,7 @@ def _record(task: _Task, result: Quantized, recipe: str, float_accuracy: float |
                         "notes": list(task.data.notes)} if task.data else None,
         "findings": finding_list(task.findings),
         "accuracy": accuracy_json(float_accuracy, accuracy, options.evaluate),
+        "search": trials_json(options.output / SEARCH_FOLDER) if recipe == "auto" else None,
         "illegal_shifts": _illegal(task, result), "positions": positions_table(result.evaluation)["tensors"],
     }
     if task.data is not None and (options.report or options.json or task.widths):

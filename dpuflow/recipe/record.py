@@ -113,6 +113,14 @@ def open_record(job: QuantizeJob, judged_by: str) -> Record:
     return record
 
 
+def trials_json(folder: Path) -> dict[str, Any] | None:
+    """What a search tried, for reports: how it judged, how it ended, its best plan, every trial; None without one."""
+    found = _read(folder / FILE)
+    if found is None or not isinstance(found.get("trials"), list):
+        return None
+    return {name: found.get(name) for name in ("judged_by", "max_drop_points", "ended", "best", "trials")}
+
+
 def _read(path: Path) -> dict[str, Any] | None:
     try:
         found = json.loads(path.read_text(encoding="utf-8"))

@@ -43,6 +43,7 @@ def content(record: Mapping[str, Any]) -> dict[str, Any]:
         "accuracy": record.get("accuracy") or None, "closeness": record.get("closeness"), "layers": layers,
         "tensors": [(tensor, histogram_svg(tensor)) for tensor in tensors.values()],
         "bias_modes": record.get("bias_modes", []), "what_if": record.get("what_if", []),
+        "search": record.get("search"),
         "findings": record.get("findings", []), "illegal": record.get("illegal_shifts", []),
         "costs_svg": cost_figure(layers[:SHOWN_LAYERS], measured) if layers else None,
         "noise_svg": noise_figure(list(tensors.values())) if tensors else None,

@@ -202,3 +202,17 @@ def test_the_library_gives_the_commands_result(work):
     before = made.result.positions[f"{name}/wquant"]
     fixed = dpuflow.quantize("float.pb", "data.npz", positions={name: before - 2})
     assert fixed.result.positions == {**made.result.positions, f"{name}/wquant": before - 2}
+
+
+@pytest.mark.filterwarnings("ignore:.DECENT_WARNING. Shift")
+def test_what_auto_tried_is_said_and_shown(work, capsys):
+    assert quantize("float.pb", "--calibration", "data.npz", "--recipe", "auto", "--max-drop", "100", "--evaluate",
+                    "data.npz", "-o", "out", "--json", "out.json", "--report", "out.html") == 0
+    text, search = capsys.readouterr().out, json.loads((work / "out.json").read_text())["search"]
+    assert search["best"] == "vendor"
+    assert [trial["plan"] for trial in search["trials"]] == ["vendor"]
+    assert "tried 1 plans" in text
+    assert "*vendor" in text
+    assert "<strong>vendor</strong>" in (work / "out.html").read_text()
+    assert quantize("float.pb", "--calibration", "data.npz", "--recipe", "vendor", "-o", "out", "--json", "v.json") == 0
+    assert json.loads((work / "v.json").read_text())["search"] is None
