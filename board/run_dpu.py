@@ -15,7 +15,7 @@ import sys
 import traceback
 from collections import namedtuple
 
-from dpuedge import backends, manifest, runtimes, session, show, sources, verify
+from dpuedge import backends, manifest, overrides, runtimes, session, show, sources, verify
 from dpuedge.console import as_text, say
 from dpuedge.errors import DpuError
 
@@ -30,6 +30,20 @@ def _count(text):
     return value
 
 
+def _whole(text):
+    value = int(text)
+    if value < 0:
+        raise argparse.ArgumentTypeError("must be 0 or more, got %s" % text)
+    return value
+
+
+def _backend(text):
+    return "emulator" if text == "emu" else text
+
+
+FITS = ("stretch", "pad", "crop")  # dpuedge.image.FITS
+
+
 def parser():
     """The command line."""
     parse = argparse.ArgumentParser(prog=PROGRAM, description=__doc__.splitlines()[0])
@@ -39,7 +53,8 @@ def parser():
     add("images", metavar="IMAGE", nargs="*", help="picture files, folders (recursive) or globs")
     add("--input", metavar="X.npy", help="array N,H,W,C instead of pictures: float32 in the network's own "
                                          "input scale, or int8 as the network takes it")
-    add("--backend", choices=backends.NAMES, default="auto", help="what runs the model (default: auto)")
+    add("--backend", type=_backend, choices=backends.NAMES, default="auto",
+        help="what runs the model (default: auto; emu is emulator)")
     add("--engine", choices=("fast", "reference"), default="fast", help="the emulator's engine (default: fast)")
     add("--kernel", help="n2cube: the kernel's name (default: the only one of the file)")
     add("--input-node", help="n2cube: the boundary node that takes the input (default: from the file)")
@@ -48,6 +63,17 @@ def parser():
     add("--timeout", type=float, default=10.0, metavar="S", help="DPU: seconds to wait for one run (default: 10)")
     add("--quantize-input", choices=sorted(session.ROUNDINGS), default="round",
         help="float input to int8: round half up, or trunc as the board's runtimes do; both saturate")
+    add("--saturate", dest="saturate", action="store_true", default=True,
+        help="clip values beyond int8 (default)")
+    add("--no-saturate", dest="saturate", action="store_false",
+        help="a value beyond int8 is an error, as N2Cube would end")
+    add("--preprocess", metavar="SPEC.json", help="another preprocessing than the manifest's (dpuedge/image.py)")
+    add("--resize", choices=FITS, help="how pictures get the network's size (default: as in training)")
+    add("--mean", type=overrides.numbers, metavar="M[,M,M]", help="with --scale: (pixel - mean) * scale")
+    add("--scale", type=overrides.numbers, metavar="S[,S,S]", help="with --mean: (pixel - mean) * scale")
+    add("--gray", action="store_true", help="give a colour network gray pictures")
+    add("--labels", metavar="FILE", help="other labels than the manifest's: one a line, or a JSON list")
+    add("--softmax", choices=("host",), default="host", help="probabilities are computed on the host, in float")
     add("--verify", metavar="golden.npz", help="compare int8 outputs with the emulator's bits, read no pictures")
     add("--stream", metavar="SOURCE", help="frames of a camera (its number), a film, an address or numbered pictures "
                                            "(p_%%03d.png) instead of pictures, until they end or Ctrl-C")
@@ -56,6 +82,8 @@ def parser():
                                                  "(default: the best symbol at each step)")
     add("--topk", type=_count, default=5, metavar="N", help="how many classes to show (default: 5)")
     add("--threads", type=_count, default=1, metavar="N", help="pictures in work at once (default: 1)")
+    add("--warmup", "--warm-up", type=_whole, default=0, metavar="N", help="runs before the first picture, not timed")
+    add("--profile", action="store_true", help="also show percentiles of pre, run and post, and pictures a second")
     add("--repeat", type=_count, default=1, metavar="N", help="run each picture N times, show the median time")
     add("--json", action="store_true", help="one JSON object on standard output instead of the table")
     add("--debug", action="store_true", help="show where an error came from")
@@ -77,7 +105,7 @@ def _parse(argv):
 
 def run(options):
     """Read everything; the number of sources that could not be read. DpuError ends the run."""
-    model = manifest.load(options.model)
+    model = overrides.apply(manifest.load(options.model), options)
     backend, note = _choose(model, options)
     if options.verify:
         return _verify(model, backend, options)
@@ -92,6 +120,7 @@ def run(options):
         model, note = runtimes.adapted(model, runners[0])
         if note:
             say(sys.stderr, "%s: %s" % (PROGRAM, note))
+        session.warm_up(runners, model, options.warmup)
         return _report(work, runners, Run(model, backend, runners[0].name, options))
     finally:
         for runner in runners:
@@ -134,7 +163,7 @@ def _report(work, runners, this_run):
     names = [] if this_run.options.stream else [source.name for source in work]
     output = (show.Document if this_run.options.json else show.Table)(sys.stdout, this_run, names)
     output.start()
-    failed = 0
+    failed, started = 0, session.clock()
     try:
         for result in session.predict_all(work, this_run.model, runners, this_run.options):
             if isinstance(result, session.Failure):
@@ -146,7 +175,7 @@ def _report(work, runners, this_run):
     except KeyboardInterrupt:
         if not this_run.options.stream:
             raise  # of a stream Ctrl-C is the ordinary end
-    output.finish()
+    output.finish(session.clock() - started)
     return failed
 
 

@@ -1,4 +1,4 @@
-"""Reading a picture file and making it gray, in integers. Python 2.7 and 3.5+."""
+"""Reading a picture file, and making it gray or plain BGR, in integers. Python 2.7 and 3.5+."""
 from __future__ import division, print_function
 
 import io
@@ -21,16 +21,28 @@ def read_gray(path):
 
     ImageError if the file is missing, empty, a directory, truncated or no picture.
     """
+    return decode_gray(_bytes(path), path)
+
+
+def read_colour(path):
+    """The picture in file ``path`` as BGR, uint8 (H, W, 3); ImageError as :func:`read_gray`."""
+    return _named(to_colour, _decode(_bytes(path), path), path)
+
+
+def _bytes(path):
     try:
         with io.open(path, "rb") as stream:
-            data = stream.read()
+            return stream.read()
     except (IOError, OSError) as error:
         raise ImageError("cannot read the picture (%s)" % (error.strerror or error), where=path)
-    return decode_gray(data, path)
 
 
 def decode_gray(data, where):
     """The picture in the bytes of a file as gray, uint8 (H, W); ``where`` names it in errors."""
+    return _named(to_gray, _decode(data, where), where)
+
+
+def _decode(data, where):
     if not data:
         raise ImageError("the picture file is empty", where=where)
     if _is_cut(data):
@@ -43,8 +55,12 @@ def decode_gray(data, where):
     if image is None or image.size == 0:
         raise ImageError("not a picture that OpenCV can read, or damaged", where=where, got="%d bytes" % len(data),
                          expected="a PNG, JPEG, BMP, PGM or TIFF file")
+    return image
+
+
+def _named(convert, image, where):
     try:
-        return to_gray(image)
+        return convert(image)
     except ImageError as error:
         error.where = where
         raise
@@ -85,20 +101,36 @@ def to_gray(image):
     >>> to_gray(np.array([[[255, 0, 0], [0, 255, 0], [0, 0, 255]]], np.uint8)).tolist()
     [[29, 150, 76]]
     """
+    image = _plain(image)
+    if image.ndim == 2:
+        return image
+    wide = np.array(image, dtype=np.uint32)
+    luma = wide[..., 0] * _BLUE + wide[..., 1] * _GREEN + wide[..., 2] * _RED
+    return bytes_of(shift_round(luma, 16))
+
+
+def to_colour(image):
+    """BGR uint8 (H, W, 3) of what :func:`to_gray` takes; a gray picture has three equal channels.
+
+    >>> to_colour(np.array([[7]], np.uint8)).tolist()
+    [[[7, 7, 7]]]
+    """
+    image = _plain(image)
+    return np.repeat(image[..., None], 3, axis=2) if image.ndim == 2 else image
+
+
+def _plain(image):
+    """Uint8 (H, W) or (H, W, 3): no alpha, no 16 bits."""
     image = np.asarray(image)
     if image.dtype == np.uint16:
         image = bytes_of(shift_floor(image, 8))
     channels = image.shape[2] if image.ndim == 3 else 1
     if image.dtype != np.uint8 or image.ndim not in (2, 3) or channels not in (1, 3, 4) or not image.size:
-        raise ImageError("cannot make this picture gray", expected="uint8 (H, W) or (H, W, 1, 3 or 4)",
+        raise ImageError("cannot read this kind of picture", expected="uint8 (H, W) or (H, W, 1, 3 or 4)",
                          got="%s %s" % (image.dtype, image.shape))
     if channels == 1:
         return image.reshape(image.shape[:2])
-    if channels == 4:
-        image = _on_white(image)
-    wide = np.array(image, dtype=np.uint32)
-    luma = wide[..., 0] * _BLUE + wide[..., 1] * _GREEN + wide[..., 2] * _RED
-    return bytes_of(shift_round(luma, 16))
+    return _on_white(image) if channels == 4 else image
 
 
 def _on_white(image):

@@ -14,7 +14,11 @@ fit            stretch: the whole picture, aspect given up; pad: to the aspect o
                network with the mean of the border; crop: centre, to that aspect
 transpose      optional; true: the network takes the picture with its columns as rows
 normalize      standardize: (v - mean) / standard deviation of the picture, a constant
-               picture gives zeros; unit: v / 256; symmetric: (v - 127.5) / 128
+               picture gives zeros; unit: v / 256; symmetric: (v - 127.5) / 128;
+               affine: (v - mean) * scale, one number or one a channel
+channels       1: gray; 3: colour, in the order "rgb" (default) or "bgr"; each channel is
+               scaled and, where it is, standardised by itself
+gray           optional, of colour networks; true: give them gray pictures
 clip           [low, high] of the result, or null. -4 .. 127/32 is the range of an int8
                at position 5, so the quantizer's range rule wastes nothing
 =============  ========================================================================
@@ -27,10 +31,18 @@ import numpy as np
 
 from dpuedge.errors import ImageError
 from dpuedge.fixed import exact_matmul, shift_round, shift_up
-from dpuedge.gray import bytes_of, decode_gray, read_gray, to_gray  # noqa: F401 - part of this module's interface
+from dpuedge.gray import (  # noqa: F401 - part of this module's interface
+    bytes_of,
+    decode_gray,
+    read_colour,
+    read_gray,
+    to_colour,
+    to_gray,
+)
 
 FITS = ("stretch", "pad", "crop")
-NORMALIZATIONS = ("standardize", "unit", "symmetric")
+NORMALIZATIONS = ("standardize", "unit", "symmetric", "affine")
+ORDERS = ("rgb", "bgr")
 MAX_SIDE = 1 << 14  # of a picture: keeps every sum of the resize exact
 MAX_INPUT_SIDE = 1 << 10  # of the network's input: keeps every sum of the standardisation within int64
 _WEIGHT_BITS = 14
@@ -52,13 +64,17 @@ def check_spec(spec):
         value = spec.get(key)
         if not _is_whole(value) or not 1 <= value <= MAX_INPUT_SIDE:
             raise _wrong_spec(key, "a whole number from 1 to %d" % MAX_INPUT_SIDE, value)
-    if spec.get("channels") != 1:
-        raise _wrong_spec("channels", 1, spec.get("channels"))
-    for key, known in (("fit", FITS), ("normalize", NORMALIZATIONS)):
-        if spec.get(key) not in known:
+    if spec.get("channels") not in (1, 3) or not _is_whole(spec["channels"]):
+        raise _wrong_spec("channels", "1 or 3", spec.get("channels"))
+    named = (("fit", FITS, None), ("normalize", NORMALIZATIONS, None), ("order", ORDERS, ORDERS[0]))
+    for key, known, default in named:
+        if spec.get(key, default) not in known:
             raise _wrong_spec(key, " or ".join(known), spec.get(key))
-    if not isinstance(spec.get("transpose", False), bool):
-        raise _wrong_spec("transpose", "true or false", spec.get("transpose"))
+    for key in ("transpose", "gray"):
+        if not isinstance(spec.get(key, False), bool):
+            raise _wrong_spec(key, "true or false", spec.get(key))
+    if spec["normalize"] == "affine":
+        _check_affine(spec)
     _check_clip(spec.get("clip"))
     return spec
 
@@ -67,6 +83,15 @@ def input_shape(spec):
     """The network's input for one picture, (1, H, W, C), by a valid specification."""
     sides = (spec["height"], spec["width"])
     return (1,) + (sides[::-1] if spec.get("transpose") else sides) + (spec["channels"],)
+
+
+def _check_affine(spec):
+    for key in ("mean", "scale"):
+        values = spec.get(key)
+        numeric = isinstance(values, (list, tuple)) and len(values) in (1, spec["channels"]) and all(
+            isinstance(value, numbers.Real) and not isinstance(value, bool) and abs(value) <= 1e6 for value in values)
+        if not numeric or (key == "scale" and 0 in values):
+            raise _wrong_spec(key, "a list of one number or one a channel, scales not zero", values)
 
 
 def _check_clip(clip):
@@ -137,6 +162,19 @@ def _linear_cover(size, new_size):
     return cover
 
 
+def fit_channels(picture, spec):
+    """A picture as the specification's channels, each fitted: uint8 (height, width), of colour (3, height, width)."""
+    if spec["channels"] == 1:
+        return fit(picture, spec)
+    picture = np.asarray(picture)
+    if picture.ndim != 3 or picture.shape[2] != 3:
+        raise ImageError("a colour network takes BGR pictures", got=picture.shape, expected="uint8 (H, W, 3)")
+    if spec.get("gray"):
+        picture = to_colour(to_gray(picture))
+    planes = [fit(picture[..., at], spec) for at in range(3)]
+    return np.stack(planes[::-1] if spec.get("order", ORDERS[0]) == "rgb" else planes)
+
+
 def fit(gray, spec):
     """uint8 (H, W) of any size as uint8 (height, width) of the specification."""
     gray = np.asarray(gray)
@@ -182,6 +220,9 @@ def normalize(gray, spec):
         result = _standardize(values)
     elif spec["normalize"] == "unit":
         result = values / 256.0
+    elif spec["normalize"] == "affine":
+        mean, scale = (np.array(spec[key], np.float64).reshape(-1, 1, 1) for key in ("mean", "scale"))
+        result = (values - mean) * scale if spec["channels"] == 3 else (values - mean[0]) * scale[0]
     else:
         result = (2 * values - 255) / 256.0
     if spec.get("clip") is not None:
@@ -200,24 +241,38 @@ def _standardize(values):
     return (count * values - total).astype(np.float64) / deviation
 
 
-def preprocess(gray, spec):
-    """Gray uint8 (H, W) of any size as the network's input, float32 :func:`input_shape` without the batch.
+def read(path, spec):
+    """A picture file as :func:`preprocess` takes it: gray, or BGR for a colour network."""
+    return read_gray(path) if spec["channels"] == 1 else read_colour(path)
+
+
+def plain(picture, spec):
+    """A decoded picture (a camera's frame) as :func:`preprocess` takes it."""
+    return to_gray(picture) if spec["channels"] == 1 else to_colour(picture)
+
+
+def preprocess(picture, spec):
+    """Gray uint8 (H, W), or BGR (H, W, 3) for a colour network, of any size as the network's input, float32
+    :func:`input_shape` without the batch.
 
     ImageError for a wrong picture or a wrong specification.
     """
     check_spec(spec)
-    return to_input(fit(gray, spec), spec)
+    return to_input(fit_channels(picture, spec), spec)
 
 
 def to_input(fitted, spec):
-    """Fitted uint8 (..., height, width) as the network's input, float32 with a channel axis at the end."""
+    """Fitted uint8 (..., height, width), of colour (..., 3, height, width), as the network's input, float32 with
+    the channels at the end."""
     values = normalize(fitted, spec)
-    return (np.swapaxes(values, -1, -2) if spec.get("transpose") else values)[..., None]
+    values = np.swapaxes(values, -1, -2) if spec.get("transpose") else values
+    return np.ascontiguousarray(np.moveaxis(values, -3, -1)) if spec["channels"] == 3 else values[..., None]
 
 
 def preprocess_batch(grays, spec):
     """Gray uint8 pictures of any sizes as the network's input, float32, one after the other."""
     check_spec(spec)
-    fitted = [fit(gray, spec) for gray in grays]
-    stack = np.stack(fitted) if fitted else np.zeros((0, spec["height"], spec["width"]), np.uint8)
+    fitted = [fit_channels(gray, spec) for gray in grays]
+    planes = () if spec["channels"] == 1 else (3,)
+    stack = np.stack(fitted) if fitted else np.zeros((0,) + planes + (spec["height"], spec["width"]), np.uint8)
     return to_input(stack, spec)

@@ -32,22 +32,43 @@ class Failure(namedtuple("Failure", "name message")):
     __slots__ = ()
 
 
-def to_int8(values, tensor, rounding):
+def to_int8(values, tensor, rounding, saturate=True):
     """One image (H, W, C) as the network's int8 input (1, H, W, C); int8 passes unchanged.
 
     ``rounding`` is "round" (half up, as the quantizer does) or "trunc" (as the board's runtimes do);
-    both saturate (board specification, sections 3 and 7).
+    both saturate (board specification, sections 3 and 7), or without ``saturate`` a value beyond int8 is an
+    ImageError: N2Cube would end the program, VART would wrap.
     """
     if values.dtype != np.int8:
+        if not saturate:
+            _check_range(values, tensor, rounding)
         values = fixed.quantize(values, tensor.fix_point, ROUNDINGS[rounding])
     return np.ascontiguousarray(values).reshape(tensor.shape)
+
+
+def _check_range(values, tensor, rounding):
+    half = 0.5 if rounding == "round" else 1.0  # how far beyond the last integer still rounds onto it
+    step = 2.0 ** -tensor.fix_point
+    low, high = (-128 - half) * step, (127 + half) * step
+    if values.min() < low or (rounding == "trunc" and values.min() <= low) or values.max() >= high:
+        raise ImageError("a value is beyond the int8 range of the input", where=tensor.name,
+                         expected="%g to %g" % (-128 * step, 127 * step), got="%g to %g" % (values.min(), values.max()),
+                         remedy="leave out --no-saturate, or scale the input as in training")
+
+
+def warm_up(runners, model, count):
+    """So many runs of zeros on every runner, before anything is timed."""
+    zeros = np.zeros(model.inputs[0].shape, np.int8)
+    for runner in runners:
+        for _ in range(count):
+            runner.run(zeros)
 
 
 def predict(source, model, runner, options):
     """What the model's task makes of one source (``dpuedge.tasks``), or its :class:`Failure`: it cannot be read."""
     started = clock()
     try:
-        image = to_int8(source.values(), model.inputs[0], options.quantize_input)
+        image = to_int8(source.values(), model.inputs[0], options.quantize_input, options.saturate)
     except ImageError as error:
         return Failure(source.name, as_text(error.__str__()))
     ready = clock()

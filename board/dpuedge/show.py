@@ -5,7 +5,7 @@ import json
 import os
 from collections import namedtuple
 
-from dpuedge import tasks
+from dpuedge import profile, tasks
 from dpuedge.console import say
 from dpuedge.session import median
 
@@ -62,6 +62,17 @@ FORMS = {
 }
 
 
+def mode(run):
+    """What ran, for a profile: a DPU node by node is another thing than its emulator."""
+    if run.backend.emulated:
+        return "emulator, engine %s: no DPU time" % run.engine
+    return "DPU, back end %s; its clock is not read" % run.backend.name
+
+
+def _profile(run, times, wall_s):
+    return profile.Profile(times, wall_s, run.options.warmup)
+
+
 class Table(object):
     """Lines on ``stream`` as results arrive."""
 
@@ -99,14 +110,16 @@ class Table(object):
         """Count a source that could not be read; its message is already on the error stream."""
         self.failed += 1
 
-    def finish(self):
-        """The last line: how many, and the median times."""
+    def finish(self, wall_s):
+        """The last line: how many, and the median times; then the profile."""
         if not self.times:
             return
         pre, run, post = [median(times) for times in zip(*self.times)]
         what = "emulator (not a DPU time)" if self.run.backend.emulated else "DPU"
         say(self.stream, "\n%d read, %d failed; median ms: pre %.2f, %s %.3f, post %.2f" % (
             len(self.times), self.failed, pre, what, run, post))
+        if self.run.options.profile:
+            say(self.stream, "\n".join(profile.lines(_profile(self.run, self.times, wall_s), mode(self.run))))
 
 
 class Document(object):
@@ -118,6 +131,7 @@ class Document(object):
         self.form = FORMS[run.model.task]
         self.predictions = []
         self.errors = []
+        self.times = []
 
     def start(self):
         """Nothing is written before the end."""
@@ -125,6 +139,7 @@ class Document(object):
     def add(self, prediction):
         """One picture's entry: what the task makes of it, and the times."""
         times = prediction.times
+        self.times.append(times)
         self.predictions.append(dict(
             self.form.entry(prediction, self.run.model),
             timing_ms={"pre": times.pre_ms, "run": times.run_ms, "post": times.post_ms}))
@@ -133,7 +148,7 @@ class Document(object):
         """One source that could not be read."""
         self.errors.append(dict(failure._asdict()))
 
-    def finish(self):
+    def finish(self, wall_s):
         """Write the object."""
         run, model = self.run, self.run.model
         data = {
@@ -144,4 +159,6 @@ class Document(object):
             "threads": run.options.threads, "repeat": run.options.repeat,
             "task": model.task, self.form.group: self.predictions, "errors": self.errors,
         }
+        if run.options.profile and self.times:
+            data["profile"] = profile.as_json(_profile(run, self.times, wall_s), mode(run))
         say(self.stream, json.dumps(data, sort_keys=True))

@@ -28,7 +28,7 @@ class Picture(object):
     def values(self):
         """Float32 (H, W, C) in the network's input scale; ImageError if it cannot be read."""
         from dpuedge import image  # brings OpenCV, which --input does not need
-        return image.preprocess(image.read_gray(self.path), self.spec)
+        return image.preprocess(image.read(self.path, self.spec), self.spec)
 
 
 class Frame(object):
@@ -42,7 +42,7 @@ class Frame(object):
     def values(self):
         """Float32 (H, W, C) in the network's input scale."""
         from dpuedge import image
-        return image.preprocess(image.to_gray(self.frame), self.spec)
+        return image.preprocess(image.plain(self.frame, self.spec), self.spec)
 
 
 class Row(object):

@@ -19,7 +19,8 @@ from typing import Any
 import numpy as np
 
 from dpuedge import fixed
-from dpuflow.compat.xir_graph import Graph, Subgraph, Tensor, cut
+from dpuflow.compat.xir_cut import cut
+from dpuflow.compat.xir_graph import Graph, Subgraph, Tensor
 from dpuflow.engines import open_engine
 from dpuflow.errors import BackendError, DpuError
 from dpuflow.formats.xir_import import import_xir

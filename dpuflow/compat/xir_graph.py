@@ -8,90 +8,11 @@ changed attributes; they are not built operator by operator.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from typing import Any
 
+from dpuflow.compat.xir_attributes import Attributes, Dimensions
 from dpuflow.errors import GraphError
-from dpuflow.formats.xir import XGraph, XOp, XSubgraph, XTensor, XValue, read_xmodel, write_xmodel
-
-
-class Dimensions(int):
-    """A tensor's number of dimensions. Releases before 1.4 gave the sizes themselves under this
-    name, so that programs of then write ``tuple(tensor.ndim)``; both work."""
-
-    sizes: tuple[int, ...]
-
-    def __iter__(self) -> Any:
-        return iter(self.sizes)
-
-
-def _plain(value: XValue) -> Any:
-    """An attribute as the binding hands it out: vectors are lists, maps are dicts."""
-    if value.kind.startswith("map_"):
-        return {key: _bytes(item) for key, item in value.value.items()}
-    return [_bytes(item) for item in value.value] if isinstance(value.value, tuple) else _bytes(value.value)
-
-
-def _bytes(value: Any) -> Any:
-    """Large payloads are views of the file; the binding gives bytes."""
-    return bytes(value) if isinstance(value, memoryview) else value
-
-
-def _typed(value: Any) -> XValue:
-    """A Python value with the XIR type that the binding chooses for it."""
-    scalars = ((bool, "bool"), (int, "int32"), (float, "double"), (str, "string"), (bytes, "bytes"))
-    for kind, name in scalars:
-        if isinstance(value, kind):
-            return XValue(name, value)
-    for kind, name in scalars[:4]:
-        if isinstance(value, list) and value and all(isinstance(item, kind) for item in value):
-            return XValue(f"{name}_vec", tuple(value))
-    for kind, name in scalars[1:4:2]:
-        if isinstance(value, dict) and value and all(isinstance(item, kind) for item in value.values()):
-            return XValue(f"map_string_2_{name}", dict(value))
-    raise GraphError("no XIR type for an attribute's value", got=type(value).__name__,
-                     expected="bool, int, float, str, bytes, or a list or dict of one of them")
-
-
-class Attributes:
-    """``has_attr``, ``get_attr``, ``set_attr`` and their plurals, as every XIR object has them."""
-
-    def __init__(self, kind: str, name: str, attrs: Mapping[str, XValue]) -> None:
-        self._kind, self._name, self._attrs = kind, name, dict(attrs)
-
-    def has_attr(self, name: str) -> bool:
-        """Whether there is an attribute of that name."""
-        return name in self._attrs
-
-    def get_attr(self, name: str) -> Any:
-        """An attribute's value; GraphError listing what there is (the real one aborts)."""
-        if name not in self._attrs:
-            raise GraphError(f"no attribute '{name}'", where=f"{self._kind} '{self._name}'",
-                             expected=", ".join(sorted(self._attrs)) or "none at all")
-        return _plain(self._attrs[name])
-
-    def get_attrs(self) -> dict[str, Any]:
-        """Every attribute by name."""
-        return {name: _plain(value) for name, value in self._attrs.items()}
-
-    def set_attr(self, name: str, value: Any) -> Any:
-        """Set one attribute; an existing one keeps its type where the value fits it."""
-        old = self._attrs.get(name)
-        made = _typed(value)
-        if old is not None and old.kind.removeprefix("u").replace("64", "32") == made.kind:
-            made = XValue(old.kind, made.value)
-        self._attrs[name] = made
-        return self
-
-    def set_attrs(self, attrs: Mapping[str, Any]) -> Any:
-        """Set several attributes."""
-        for name, value in attrs.items():
-            self.set_attr(name, value)
-        return self
-
-    def __repr__(self) -> str:
-        return f"<xir.{self._kind} named '{self._name}'>"
+from dpuflow.formats.xir import XGraph, XOp, XSubgraph, XTensor, read_xmodel, write_xmodel
 
 
 class Tensor(Attributes):
@@ -376,31 +297,3 @@ class Graph(Attributes):
     def get_tensor_producer(self, tensor: Tensor) -> Op:
         """The operator that yields a tensor."""
         return tensor.producer
-
-
-def cut(subgraph: Subgraph) -> tuple[XGraph, list[Tensor], list[Tensor]]:
-    """A subgraph as a graph of its own, with its input and output tensors in the runner's order.
-
-    What it reads from outside becomes an input of that name; constants come along.
-    """
-    graph = subgraph._graph._graph
-    inside = {op.get_name() for op in subgraph.toposort()}
-    outside = {name for name in inside for names in graph.by_name[name].args.values() for name in names} - inside
-    constants = {name for name in outside if graph.by_name[name].type in ("const", "const-fix")}
-    ops = tuple(_as_input(op) if op.name in outside - constants else op
-                for op in graph.ops if op.name in inside | outside)
-    outputs = _sorted(subgraph.get_output_tensors())
-    names = tuple(tensor.producer.get_name() for tensor in outputs)
-    root = XSubgraph("root", children=(replace(subgraph._subgraph),)) if not subgraph.is_root else graph.root
-    made = XGraph(subgraph.get_name(), ops, root, {"return_ops": XValue("string_vec", names)})
-    return made, [t for t in _sorted(subgraph.get_input_tensors())
-                  if t.producer.get_name() not in constants], outputs
-
-
-def _as_input(op: XOp) -> XOp:
-    kind = "data-fix" if op.tensor.data_type == "XINT" else "data"
-    return op if op.type == kind else XOp(op.name, kind, {}, op.attrs, op.tensor)
-
-
-def _sorted(tensors: Iterable[Tensor]) -> list[Tensor]:
-    return sorted(tensors, key=lambda tensor: tensor.name)

@@ -189,7 +189,8 @@ def test_an_emulator_that_is_not_installed_names_the_remedy(monkeypatch, capsys,
 
 @pytest.mark.parametrize("arguments", [
     [], ["m.xmodel"], ["m.xmodel", "a.png", "--input", "x.npy"], ["m.xmodel", "a.png", "--backend", "fpga"],
-    ["m.xmodel", "a.png", "--topk", "0"], ["m.xmodel", "a.png", "--threads", "x"], ["m.xmodel", "a.png", "--no"],
+    ["m.xmodel", "a.png", "--topk", "0"], ["m.xmodel", "a.png", "--threads", "x"], ["m.xmodel", "a.png", "--nope"],
+    ["m.xmodel", "a.png", "--warmup", "-1"], ["m.xmodel", "a.png", "--mean", "x"],
 ])
 def test_wrong_usage_exits_2(capsys, arguments):
     with pytest.raises(SystemExit) as caught:
@@ -217,3 +218,81 @@ def test_ctrl_c_is_one_message(capsys, monkeypatch, array_path, model_path):
     monkeypatch.setattr(board_model.FakeRunner, "run", interrupt)
     assert run_dpu.main([model_path, "--input", array_path]) == 130
     assert capsys.readouterr()[1].splitlines()[-1] == "run_dpu.py: error: interrupted"
+
+
+# -- overrides, warm-up, profile -----------------------------------------------------------------------------
+
+@pytest.mark.usefixtures("fake_emulator")
+def test_mean_scale_and_resize_replace_the_manifest_s(capsys, tmpdir, model_path, fake_emulator):
+    path = picture(tmpdir.join("a.png"))
+    status, data, _ = run_json(capsys, model_path, path, "--mean", "200", "--scale", "0.125", "--resize", "crop")
+    assert status == 0
+    assert data["preprocessing"] == "gray32-stretch-standardize-v1, changed: resize=crop affine"
+    given = fake_emulator[0].images[0]
+    assert given.max() == 0 and given.min() == -128  # (200 - 200) / 8 and (100 - 200) / 8, saturated at 2**5
+    status, plain, _ = run_json(capsys, model_path, path)
+    assert plain["preprocessing"] == "gray32-stretch-standardize-v1"
+
+
+@pytest.mark.usefixtures("fake_emulator")
+def test_another_specification_and_other_labels(capsys, tmpdir, model_path):
+    spec = tmpdir.join("spec.json")
+    spec.write(json.dumps(dict(board_model.SPEC, normalize="symmetric", id="mine")))
+    labels = tmpdir.join("labels.txt")
+    labels.write("yes\nno\n")
+    path = picture(tmpdir.join("a.png"))
+    status, data, _ = run_json(capsys, model_path, path, "--preprocess", str(spec), "--labels", str(labels))
+    assert (status, data["preprocessing"]) == (0, "mine")
+    assert data["predictions"][0]["class"] in ("yes", "no")
+    labels.write("yes\n")
+    assert run_dpu.main([model_path, path, "--labels", str(labels)]) == 1
+    assert "2 texts" in capsys.readouterr()[1]
+    spec.write(json.dumps(dict(board_model.SPEC, height=16)))
+    assert run_dpu.main([model_path, path, "--preprocess", str(spec)]) == 1
+    assert "does not fit the network's input" in capsys.readouterr()[1]
+    spec.write("{")
+    assert run_dpu.main([model_path, path, "--preprocess", str(spec)]) == 1
+    assert "cannot read the preprocessing specification" in capsys.readouterr()[1]
+
+
+@pytest.mark.usefixtures("fake_emulator")
+def test_a_value_beyond_int8_without_saturation(capsys, model_path, array_path):
+    assert run_json(capsys, model_path, "--input", array_path)[0] == 0
+    status, data, err = run_json(capsys, model_path, "--input", array_path, "--no-saturate")
+    assert status == 1
+    assert len(data["predictions"]) == 2  # the third holds 9.0: beyond 127 / 32
+    assert "beyond the int8 range" in err and "-9 to 9" in err
+
+
+def test_the_edges_of_the_range_without_saturation(array_path):
+    from dpuedge import session
+    from dpuedge.errors import ImageError
+    from dpuedge.manifest import Tensor
+
+    tensor = Tensor("x", (1, 1, 1, 2), 0)
+    for rounding, values, fits in (("round", [127.49, -128.5], True), ("round", [127.5, 0], False),
+                                   ("trunc", [127.99, -128.99], True), ("trunc", [128.0, 0], False),
+                                   ("trunc", [0, -129.0], False), ("round", [0, -128.51], False)):
+        array = np.array(values, np.float32).reshape(1, 1, 2)
+        if fits:
+            assert set(session.to_int8(array, tensor, rounding, False).reshape(-1)) <= {127, -128}
+        else:
+            with pytest.raises(ImageError):
+                session.to_int8(array, tensor, rounding, False)
+
+
+def test_warm_up_runs_are_not_shown(capsys, model_path, array_path, fake_emulator):
+    status, data, _ = run_json(capsys, model_path, "--input", array_path, "--warmup", "4", "--profile")
+    assert status == 0
+    assert len(fake_emulator[0].images) == 4 + 3
+    assert not fake_emulator[0].images[3].any()
+    found = data["profile"]
+    assert (found["pictures"], found["warmup"], len(data["predictions"])) == (3, 4, 3)
+    assert set(found["ms"]) == {"pre", "run", "post", "total"}
+    for row in found["ms"].values():
+        assert 0 <= row["p50"] <= row["p95"] <= row["p99"]
+    assert found["per_second"] > 0 and "no DPU time" in found["mode"]
+    assert run_dpu.main([model_path, "--input", array_path, "--profile", "--backend", "emu"]) == 0
+    text = capsys.readouterr()[0]
+    assert "profile of 3 pictures after 0 warm-up runs" in text
+    assert "pictures a second" in text and "run: the back end alone" in text
