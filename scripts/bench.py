@@ -54,8 +54,8 @@ def paired(first: Run, second: Run, rounds: int) -> dict[str, float]:
 class Worker:
     """An engine in a process of its own, so that its threads do not wait in ours while others run."""
 
-    def __init__(self, engine: str, folder: Path, batch: int) -> None:
-        command = [sys.executable, str(ROOT / "scripts" / "bench_engines.py"), engine, str(folder), str(batch)]
+    def __init__(self, engine: str, source: Path | str, batch: int) -> None:
+        command = [sys.executable, str(ROOT / "scripts" / "bench_engines.py"), engine, str(source), str(batch)]
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
                                         stderr=subprocess.DEVNULL)
         self.repeat = max(3, int(_TURN_S / self.turn(5)))
@@ -94,6 +94,24 @@ def engine_speed(folder: Path, rounds: int) -> dict[str, Any]:
             results[f"fast against {title}, batch {batch}"] = in_turns(workers["fast"], workers[name], rounds)
         for worker in workers.values():
             worker.close()
+    return results
+
+
+ZOO_CELLS = (("vgg16-cifar10", (1, 64)), ("captcha-conv", (1, 64)), ("resnet50", (1,)), ("mobilenet-v2", (1,)),
+             ("yolov3-tiny", (1,)))
+
+
+def zoo_speed(rounds: int) -> dict[str, Any]:
+    """The fast engine on networks of the zoo (made-up weights) against ONNX Runtime and LiteRT, as above."""
+    results: dict[str, Any] = {}
+    for name, batches in ZOO_CELLS:
+        for batch in batches:
+            ours = Worker("fast", f"zoo:{name}", batch)
+            for engine, title in OTHERS.items():
+                other = Worker(engine, f"zoo:{name}", batch)
+                results[f"fast against {title}, {name}, batch {batch}"] = in_turns(ours, other, rounds)
+                other.close()
+            ours.close()
     return results
 
 
@@ -278,7 +296,8 @@ def run(options: argparse.Namespace) -> None:
     results: dict[str, Any] = {}
     parts: list[Callable[[], dict[str, Any]]] = [
         *(partial(part, folder, options.rounds) for part in (engine_speed, calibration, cold_start)),
-        *(partial(part, options.rounds) for part in (calibration_vgg, import_time, loading, compiling, program_engine))]
+        *(partial(part, options.rounds) for part in (zoo_speed, calibration_vgg, import_time, loading, compiling,
+                                                     program_engine))]
     for part in parts:
         for name, figures in part().items():
             results[name] = figures

@@ -14,6 +14,7 @@ from typing import Any
 
 from dpuflow.engines.base import Engine
 from dpuflow.engines.litert_layers import Emit, Segment, plan_layer
+from dpuflow.engines.narrow_layers import Compute, narrow_layer
 from dpuflow.engines.reference import compute_node
 from dpuflow.ir.graph import Array, Graph, Node
 
@@ -30,10 +31,11 @@ class LiteRTPart:
 
 @dataclass(frozen=True)
 class NumPyPart:
-    """One layer on the reference kernels, and why."""
+    """One layer in NumPy, and why; ``compute`` with narrow integers, without it on the reference kernels."""
 
     node: Node
     reason: str
+    compute: Compute | None = None
 
 
 def plan(graph: Graph) -> tuple[LiteRTPart | NumPyPart, ...]:
@@ -52,7 +54,7 @@ def plan(graph: Graph) -> tuple[LiteRTPart | NumPyPart, ...]:
         made = plan_layer(graph, node)
         if isinstance(made, str):
             flush()
-            parts.append(NumPyPart(node, made))
+            parts.append(NumPyPart(node, made, narrow_layer(graph, node)))
         else:
             run.append((node, made))
     flush()
@@ -162,7 +164,8 @@ class FastEngine(Engine):
                 values.update(self.constants)
             for part in self.models.get(wanted) or self._prepared(wanted):
                 if isinstance(part, NumPyPart):
-                    values[part.node.name] = compute_node(self.graph, part.node, values)
+                    values[part.node.name] = (part.compute(values) if part.compute else
+                                              compute_node(self.graph, part.node, values))
                 else:
                     part.run(values)
         return values

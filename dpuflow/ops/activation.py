@@ -19,6 +19,7 @@ from dpuflow.ops.base import Case, Fixed, OpDef, same_shape
 NONLINEARS = ("none", "relu", "relu6", "leaky_relu")
 LEAKY_FACTOR = 26  # the DPU's slope is 26/256 (arithmetic specification, section 5)
 LEAKY_SHIFT = 8
+_BLOCK = 1 << 15  # values at a time, so that every step stays in the cache
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,14 @@ def float_nonlinear(x: Array, nonlinear: str, alpha: float = LEAKY_FACTOR / 256)
 
 def nonlinear_requantize(acc: Array, acc_pos: int, nonlinear: str, out: Fix) -> Array:
     """Nonlinearity on an int64 accumulator at ``acc_pos``, then one rounding and saturation."""
+    if acc.size <= _BLOCK:
+        return _rounded_block(acc, acc_pos, nonlinear, out)
+    flat = acc.reshape(-1)
+    blocks = [_rounded_block(flat[at:at + _BLOCK], acc_pos, nonlinear, out) for at in range(0, flat.size, _BLOCK)]
+    return np.concatenate(blocks).reshape(acc.shape)
+
+
+def _rounded_block(acc: Array, acc_pos: int, nonlinear: str, out: Fix) -> Array:
     if nonlinear == "leaky_relu":
         scaled = np.where(acc < 0, acc * LEAKY_FACTOR, fixed.shift_up(acc, LEAKY_SHIFT))
         return fixed.requantize(scaled, acc_pos + LEAKY_SHIFT, out.pos, out.bits)

@@ -96,9 +96,12 @@ def conv_sums(x: Array, weights: Array, attrs: ConvAttrs) -> Array:
     columns = _columns(x, weights.shape, attrs)
     n, oh, ow = columns.shape[:3]
     sums = np.empty((n, oh, ow, weights.shape[3]), np.float32 if x.dtype.kind == "f" else np.int64)
-    images = max(1, _COLUMN_VALUES // max(math.prod(columns.shape[1:]), 1))
+    per_row = math.prod(columns.shape[2:])
+    images, rows = max(1, _COLUMN_VALUES // max(oh * per_row, 1)), max(1, _COLUMN_VALUES // max(per_row, 1))
     for first in range(0, n, images):
-        _group_sums(columns[first:first + images], weights, attrs.groups, sums[first:first + images])
+        for top in range(0, oh, rows):
+            part = slice(first, first + images), slice(top, top + rows)
+            _group_sums(columns[part], weights, attrs.groups, sums[part])
     return sums
 
 

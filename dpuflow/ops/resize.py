@@ -104,7 +104,10 @@ def _float_bilinear(operands: Sequence[Array], attrs: ResizeAttrs) -> Array:
 def _fixed_nearest(operands: Sequence[Fixed], attrs: ResizeAttrs, out: Fix) -> Array:
     """Byte copies (arithmetic specification, section 7.3)."""
     (x,) = operands
-    return fixed.requantize(np.asarray(_float_nearest([x.values], attrs), np.int64), x.pos, out.pos, out.bits)
+    values = _float_nearest([x.values], attrs)
+    if x.pos == out.pos and values.dtype == np.int8 and out.bits == 8:
+        return values
+    return fixed.requantize(np.asarray(values, np.int64), x.pos, out.pos, out.bits)
 
 
 def _fixed_bilinear(operands: Sequence[Fixed], attrs: ResizeAttrs, out: Fix) -> Array:
