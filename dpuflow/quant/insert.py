@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from dpuflow.formats.graphdef import TFGraph, TFNode, base_name, new_node
 from dpuflow.formats.tf_values import FLOAT
@@ -63,8 +63,6 @@ class _Placer:
         self.graph, self.config = graph, config
         self.fixes: dict[str, FixNeuron] = {}
         self.groups: set[Group] = set()
-        self.bits = dict(config.nodes_bit)
-        self.methods = dict(config.nodes_method)
 
     def is_float(self, name: str) -> bool:
         node = self.graph.by_name[name]
@@ -72,18 +70,14 @@ class _Placer:
         return bool(kind == FLOAT)
 
     def activation(self, name: str, method: int | None = None) -> None:
-        method = self.methods.get(name, self.config.method) if method is None else method
-        bits = self.bits.get(name, self.config.activation_bit)
-        self.fixes.setdefault(name, FixNeuron(name, "aquant", 1, 1 if method == 2 else method, bits))
+        method = self.config.method if method is None else method
+        self.fixes.setdefault(name, FixNeuron(name, "aquant", 1, method, self.config.activation_bit))
 
     def constant(self, name: str, match: Match, role: str) -> None:
-        compute = match.roles.get("compute", "")
         depthwise = (role == "weights" and match.kind in _DEPTHWISE_KINDS
-                     and self.graph.by_name[compute].op in _DEPTHWISE)
-        method = self.methods.get(name, self.methods.get(compute if role == "weights" else name, self.config.method))
-        bits = self.bits.get(name, self.config.weight_bit)
-        self.fixes.setdefault(name, FixNeuron(name, "wquant", 2 if depthwise else 0,
-                                              method if depthwise or method != 2 else 1, bits))
+                     and self.graph.by_name[match.roles["compute"]].op in _DEPTHWISE)
+        self.fixes.setdefault(name, FixNeuron(name, "wquant", 2 if depthwise else 0, self.config.method,
+                                              self.config.weight_bit))
 
     def constants(self, match: Match) -> dict[str, str]:
         """The group's parameters by role; the fused leaky slope is no tensor."""
@@ -122,14 +116,31 @@ class _Placer:
                 self.activation(name)
 
 
-def _warn_unused(graph: TFGraph, config: QuantizeConfig, fixes: Mapping[str, FixNeuron]) -> None:
-    for name in dict(config.nodes_bit):
-        if name not in graph.by_name:
-            warnings.warn(f"[DECENT_WARNING] --nodes_bit: {name} not found in quantized graph, please specify node "
-                          "in quantized graph", stacklevel=3)
-        elif name not in fixes:
-            warnings.warn(f"[DECENT_WARNING] --nodes_bit: {name} gets no FixNeuron, so this width is ignored",
-                          stacklevel=3)
+def _named(name: str, graph: TFGraph, placer: _Placer, flag: str) -> str | None:
+    """The producer that a name of --nodes_bit or --nodes_method means: a compute node's its weights."""
+    if name in placer.fixes:
+        return name
+    weights = [group.weights for group in placer.groups if group.compute == name]
+    if weights:
+        return weights[0]
+    unknown = name not in graph.by_name
+    warnings.warn(f"[DECENT_WARNING] --{flag}: {name} " + (
+        "not found in quantized graph, please specify node in quantized graph" if unknown else
+        "gets no FixNeuron, so this is ignored"), stacklevel=4)
+    return None
+
+
+def _set_by_name(graph: TFGraph, placer: _Placer) -> None:
+    """Widths and methods that the user gives node by node; method 2 means 1 but for depthwise weights."""
+    for name, bits in placer.config.nodes_bit:
+        producer = _named(name, graph, placer, "nodes_bit")
+        if producer is not None:
+            placer.fixes[producer] = replace(placer.fixes[producer], bits=bits)
+    for name, method in placer.config.nodes_method:
+        producer = _named(name, graph, placer, "nodes_method")
+        if producer is not None:
+            fix = placer.fixes[producer]
+            placer.fixes[producer] = replace(fix, method=1 if method == 2 and fix.mode != 2 else method)
 
 
 def place_fix_neurons(graph: TFGraph, config: QuantizeConfig) -> Placement:
@@ -145,7 +156,7 @@ def place_fix_neurons(graph: TFGraph, config: QuantizeConfig) -> Placement:
                 placed |= placer.place(match)
     for match in matches:
         placer.finish(match)
-    _warn_unused(graph, config, placer.fixes)
+    _set_by_name(graph, placer)
     return Placement(placer.fixes, tuple(sorted(placer.groups)), matches)
 
 

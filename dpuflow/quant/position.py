@@ -60,9 +60,9 @@ def least_squared_error(x: Array, candidates: range, rounding: str, bits: int) -
 
 
 def relative_error(x: Array, pos: int, rounding: str, bits: int) -> float:
-    """The vendor's error for depthwise weights: sum of sqrt(|q - x| / (|x| + 1e-9))."""
-    error = fixed.snap(x, pos, rounding, bits) - x
-    return float(np.sum(np.sqrt(np.abs(error / (np.abs(x) + np.float32(1e-9)))), dtype=np.float64))
+    """The vendor's error for depthwise weights: sum of sqrt(|q - x| / (|x| + 1e-9)), the difference in float32."""
+    error = np.abs(fixed.snap(x, pos, rounding, bits) - x).astype(np.float64)
+    return float(np.sum(np.sqrt(error / (np.abs(x).astype(np.float64) + 1e-9))))
 
 
 def find_position(x: Array, method: int, rounding: str, bits: int = 8, depthwise: bool = False,

@@ -21,6 +21,7 @@ from dpuflow.quant.config import QuantizeConfig
 from dpuflow.quant.deploy import deploy_graph, quantized_constant
 from dpuflow.quant.insert import Placement, insert_fix_neurons, place_fix_neurons
 from dpuflow.quant.order import topological
+from dpuflow.quant.padded_pools import warn_padded_pools
 from dpuflow.quant.partition import check_nodes, merge, partition
 from dpuflow.quant.prepare import DEBUG_FILES, OPTIMISE, Step, steps_of
 
@@ -81,7 +82,8 @@ def prepare(graph: TFGraph, config: QuantizeConfig, observe: Observe = _look_awa
     cut = partition(graph, config)
     observe("main_graph", cut.main)
     observe("aux_graph", graph.replace(cut.aux))
-    import_tf(cut.main, config.output_nodes, config.shapes)  # names what cannot be run before anything is changed
+    network = import_tf(cut.main, config.output_nodes, config.shapes)  # names what cannot be run first
+    warn_padded_pools(network)
     main = optimise(cut.main, config, observe)
     placement = place_fix_neurons(main, config)
     inserted = insert_fix_neurons(main, placement.fixes.values(), config)

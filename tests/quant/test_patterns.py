@@ -19,7 +19,7 @@ from dpuflow.quant.quantizer import Quantized, prepare, quantize_graph
 from quant import tf_calibration, tf_graphs
 
 tf = pytest.importorskip("tensorflow")
-pytestmark = pytest.mark.train
+pytestmark = [pytest.mark.train, pytest.mark.filterwarnings("ignore:.*Padded average pool")]
 
 RNG = np.random.default_rng(3)
 BATCHES = [RNG.normal(0, 0.4 + index / 3, (tf_graphs.BATCH, 8, 8, 2)).astype(np.float32) for index in range(3)]

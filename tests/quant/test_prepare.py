@@ -287,19 +287,42 @@ def depthwise() -> TFGraph:
 
 def test_methods_and_widths():
     plain = fixes(depthwise(), "c", method=2)
-    assert plain == {"x/aquant": (1, 0, 8), "d/w/wquant": (2, 2, 8), "r/aquant": (1, 1, 8), "c/w/wquant": (0, 1, 8),
-                     "c/aquant": (1, 1, 8)}
+    assert plain == {"x/aquant": (1, 0, 8), "d/w/wquant": (2, 2, 8), "r/aquant": (1, 2, 8), "c/w/wquant": (0, 2, 8),
+                     "c/aquant": (1, 2, 8)}
     changed = fixes(depthwise(), "c", weight_bit=6, activation_bit=7, nodes_bit=(("r", 4), ("c/w", 5)),
                     nodes_method=(("d", 2), ("c", 0), ("r", 0)))
-    assert changed == {"x/aquant": (1, 0, 7), "d/w/wquant": (2, 2, 6), "r/aquant": (1, 0, 4), "c/w/wquant": (0, 0, 5),
+    assert changed == {"x/aquant": (1, 0, 7), "d/w/wquant": (2, 2, 6), "r/aquant": (1, 0, 4), "c/w/wquant": (0, 1, 5),
                        "c/aquant": (1, 0, 7)}
 
 
 def test_widths_of_nodes_without_fix_neuron_are_warned_of():
     with pytest.warns(UserWarning, match="nothing not found in quantized graph"):
         fixes(depthwise(), "c", nodes_bit=(("nothing", 4),))
-    with pytest.warns(UserWarning, match="d gets no FixNeuron"):
-        fixes(depthwise(), "c", nodes_bit=(("d", 4),))
+    with pytest.warns(UserWarning, match="--nodes_method: nothing not found in quantized graph"):
+        fixes(depthwise(), "c", nodes_method=(("nothing", 0),))
+    made = graph(x(), const("c/w", 3, 3, 2, 4), conv("c", "x"), const("b", 4), node("a", "BiasAdd", "c", "b"),
+                 node("r", "Relu", "a"))
+    with pytest.warns(UserWarning, match="a gets no FixNeuron"):
+        fixes(made, "r", nodes_bit=(("a", 4),))
+
+
+def test_a_compute_node_s_name_means_its_weights_unless_it_has_a_fix_neuron_itself():
+    options = {"nodes_bit": (("d", 4), ("c", 5)), "nodes_method": (("d", 0), ("c", 2), ("x", 1))}
+    assert fixes(depthwise(), "c", **options) == {
+        "x/aquant": (1, 1, 8), "d/w/wquant": (2, 0, 4), "r/aquant": (1, 1, 8), "c/w/wquant": (0, 1, 8),
+        "c/aquant": (1, 1, 5)}
+
+
+@pytest.mark.parametrize(("padding", "size", "warned"), [(b"SAME", 3, True), (b"VALID", 3, False), (b"SAME", 1, False)])
+def test_padded_average_pools_are_warned_of(padding, size, warned):
+    """At the border TensorFlow divides by the real pixels, the DPU by the whole kernel."""
+    pool = node("p", "AvgPool", "x", ksize=[1, size, size, 1], strides=[1, 1, 1, 1], padding=padding)
+    made = graph(x(), pool, const("c/w", 3, 3, 2, 4), conv("c", "p"))
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        prepare(made, config("c"))
+    assert [str(one.message).split(".")[0] for one in caught] == (
+        ["[DECENT_WARNING] Padded average pool: p"] if warned else [])
 
 
 # Cutting, and what is outside.

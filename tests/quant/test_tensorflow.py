@@ -60,6 +60,7 @@ def test_reader_computes_what_tensorflow_computes(frozen):
     assert got.argmax(1).tolist() == expected.argmax(1).tolist()
 
 
+@pytest.mark.filterwarnings("ignore:.*Padded average pool")
 def test_eval_graph_loads_into_tensorflow_and_the_quantizer_keeps_decisions(frozen):
     data, x, expected = frozen
     graph = parse_graphdef(data)
