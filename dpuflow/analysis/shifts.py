@@ -10,7 +10,7 @@ from dpuflow.quant.adjust import SHIFT_MAX
 from dpuflow.quant.positions import tensor_kind
 
 
-def _roles(evaluation: TFGraph, layer: Layer) -> tuple[str, str, str, str | None] | None:
+def layer_roles(evaluation: TFGraph, layer: Layer) -> tuple[str, str, str, str | None] | None:
     """The FixNeurons of a compute layer's input, weights, output and bias; None for other layers."""
     kinds = {tensor_kind(evaluation, evaluation.by_name[name]): name for name in layer.weights}
     if layer.op not in COMPUTE or layer.output is None or len(layer.inputs) != 1 or "weights" not in kinds:
@@ -22,7 +22,7 @@ def illegal_shifts(evaluation: TFGraph, layers: Iterable[Layer], positions: Mapp
     """What the DPU cannot shift with these positions, in words: one line for each fault."""
     lines = []
     for layer in layers:
-        roles = _roles(evaluation, layer)
+        roles = layer_roles(evaluation, layer)
         if roles is None:
             continue
         i, w, o = (positions[name] for name in roles[:3])

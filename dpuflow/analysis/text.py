@@ -25,8 +25,13 @@ def _trials(search: Mapping[str, Any] | None) -> list[str]:
     for trial in search["trials"]:
         drop = "" if trial["drop_points"] is None else f"{trial['drop_points']:+.3f} points, "
         lines.append(f" {'*' if trial['plan'] == search['best'] else ' '}{trial['plan']:<44} {drop}"
-                     f"output noise {trial['output_noise']:.2e}, {trial['seconds']:.1f} s")
+                     f"output noise {trial['output_noise']:.2e}, {_agreement(trial['fine_biases'])}"
+                     f"{trial['seconds']:.1f} s")
     return lines
+
+
+def _agreement(fine_biases: int) -> str:
+    return f"bias modes differ in {fine_biases} layer{'s' * (fine_biases > 1)}, " if fine_biases else ""
 
 
 def _accuracy(accuracy: Mapping[str, Any]) -> list[str]:

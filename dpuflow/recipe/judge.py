@@ -13,6 +13,7 @@ from dpuflow.analysis.simulation import ALL, Simulation
 from dpuflow.ir.graph import Array
 from dpuflow.quant.job import QuantizeJob
 from dpuflow.quant.quantizer import Quantized
+from dpuflow.recipe.agree_on_biases import fine_biases
 from dpuflow.recipe.draft import draft_of
 from dpuflow.recipe.sample import Sample
 
@@ -25,11 +26,13 @@ _BATCH = 64
 @dataclass(frozen=True)
 class Verdict:
     """``drop`` in percentage points against float, None where only noise can be measured; ``noise`` is
-    the output's error power over its own power on the held-out images."""
+    the output's error power over its own power on the held-out images; ``fine_biases`` the layers whose
+    bias is finer than their accumulator, on which the vendor's compilers disagree."""
 
     drop: float | None
     noise: float
     accuracy: float | None = None
+    fine_biases: int = 0
 
     @property
     def rank(self) -> tuple[float, float]:
@@ -38,7 +41,19 @@ class Verdict:
 
     def as_json(self) -> Mapping[str, Any]:
         """JSON values."""
-        return {"drop_points": self.drop, "output_noise": self.noise, "accuracy": self.accuracy}
+        return {"drop_points": self.drop, "output_noise": self.noise, "accuracy": self.accuracy,
+                "fine_biases": self.fine_biases}
+
+    def holds(self, limit: float) -> bool:
+        """Whether no more than ``limit`` percentage points are lost."""
+        return self.drop is not None and self.drop <= limit
+
+    def is_better(self, other: Verdict, limit: float) -> bool:
+        """Within the limit agreement on the biases comes first, outside it the drop does."""
+        def rank(verdict: Verdict) -> tuple[object, ...]:
+            held = verdict.holds(limit)
+            return not held, verdict.fine_biases if held else 0, verdict.rank
+        return rank(self) < rank(other)
 
 
 @dataclass(frozen=True)
@@ -72,11 +87,11 @@ class Judge:
         made = _outputs(Simulation(quantized.evaluation, self.job.config), self.sample)
         noise = sum(float(np.sum((a - b) ** 2, dtype=np.float64)) for a, b in zip(made, self.exact, strict=True))
         power = sum(float(np.sum(b**2, dtype=np.float64)) for b in self.exact)
-        share = noise / power if power else noise
+        share, fine = noise / power if power else noise, len(fine_biases(quantized))
         if self.job.evaluate is not None and self.job.float_accuracy is not None:
             accuracy = self.job.evaluate(quantized)
-            return Verdict(100 * (self.job.float_accuracy - accuracy), share, accuracy)
-        return Verdict(100 * _changed(made[0], self.exact[0]) if self._scores else None, share)
+            return Verdict(100 * (self.job.float_accuracy - accuracy), share, accuracy, fine)
+        return Verdict(100 * _changed(made[0], self.exact[0]) if self._scores else None, share, None, fine)
 
 
 def _changed(made: Array, exact: Array) -> float:

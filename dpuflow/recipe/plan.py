@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from dpuflow.quant.job import QuantizeJob
 from dpuflow.quant.quantizer import Quantized, quantize_graph
+from dpuflow.recipe.agree_on_biases import agree_on_biases
 from dpuflow.recipe.batch_norm_bias import correct_by_statistics, input_means
 from dpuflow.recipe.choose_positions import choose_activation_position, choose_weights_position
 from dpuflow.recipe.correct_bias import correct_bias
@@ -28,7 +29,8 @@ class Plan:
 
     "vendor" leaves the vendor's rule untouched. ``rounds`` repeats the walk from the positions
     that the one before found; ``search`` ends with coordinate descent on the activations' positions.
-    ``fold_input`` first takes arithmetic before the first convolution into it.
+    ``fold_input`` first takes arithmetic before the first convolution into it. ``agree_on_biases`` ends
+    with no bias finer than its accumulator, so that every vendor compiler reads the same network.
     """
 
     name: str
@@ -39,6 +41,7 @@ class Plan:
     rounds: int = 1
     search: bool = False
     fold_input: bool = False
+    agree_on_biases: bool = True
 
     def as_json(self) -> Mapping[str, Any]:
         """The remedies by name, for the record."""
@@ -52,6 +55,8 @@ class Plan:
             made["fold_input"] = True
         if self.search:
             made["search_positions"] = True
+        if self.agree_on_biases:
+            made["biases_no_finer_than_the_accumulator"] = True
         return made
 
 
@@ -65,8 +70,10 @@ def sample_of(job: QuantizeJob) -> Sample:
 def carry_out(job: QuantizeJob, plan: Plan, sample: Sample) -> Quantized:
     """The network quantized by a plan."""
     if plan.weights == "vendor" and plan.equalisation is None and not plan.fold_input:
-        return quantize_graph(job.graph, job.config, job.batches)
-    return decided(job, plan, sample).finish()
+        made = quantize_graph(job.graph, job.config, job.batches)
+    else:
+        made = decided(job, plan, sample).finish()
+    return agree_on_biases(made, job.config) if plan.agree_on_biases else made
 
 
 def decided(job: QuantizeJob, plan: Plan, sample: Sample) -> Draft:

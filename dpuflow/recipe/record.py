@@ -24,7 +24,7 @@ from dpuflow.quant.positions import fix_neurons
 from dpuflow.quant.quantizer import Quantized
 from dpuflow.recipe.judge import Verdict
 
-FORMAT, VERSION = "dpuflow search", 1
+FORMAT, VERSION = "dpuflow search", 2
 FILE = "search.json"
 
 
@@ -45,7 +45,7 @@ class Record:
         """The verdict on a plan that was tried before."""
         for trial in self.trials:
             if trial["plan"] == name:
-                return Verdict(trial["drop_points"], trial["output_noise"], trial["accuracy"])
+                return Verdict(trial["drop_points"], trial["output_noise"], trial["accuracy"], trial["fine_biases"])
         return None
 
     def add(self, name: str, remedies: Mapping[str, Any], verdict: Verdict, seconds: float) -> None:

@@ -20,9 +20,13 @@ DEFAULT_DROP = 0.1  # percentage points, where the user sets no limit
 
 DEFAULT = Plan("equalise and fine-tune", "round_weights", Equalisation(0.25), True)
 
+# The vendor's rule but for biases finer than the accumulator: tried where the rule made such.
+AGREED = Plan("vendor, biases agreed on")
+
 # What is tried, in this order.
 PLANS: tuple[Plan, ...] = (
-    Plan("vendor"),
+    Plan("vendor", agree_on_biases=False),
+    AGREED,
     Plan("correct biases", "correct_bias"),
     DEFAULT,
     Plan("fine-tune", "round_weights", activations=True),
@@ -39,6 +43,9 @@ PLANS: tuple[Plan, ...] = (
 def auto(job: QuantizeJob) -> Quantized:
     """The first network within ``job.max_drop`` (0.1 points if not given), else the best of all plans.
 
+    Within the limit a network whose biases are no finer than their accumulators comes before one on
+    which the vendor's compilers disagree (bias_mode exact and prerounded).
+
     Judged by ``job.evaluate``, or without one by how many held-out calibration images change their
     largest output; the record in ``job.folder`` says which, and lets an interrupted search go on.
     """
@@ -48,20 +55,27 @@ def auto(job: QuantizeJob) -> Quantized:
     limit = DEFAULT_DROP if job.max_drop is None else job.max_drop
     best = record.find(record.best) if record.best else None
     for plan in PLANS:
-        if best is not None and _holds(best, limit):
+        if best is not None and best.holds(limit) and not best.fine_biases:
             break
-        if record.find(plan.name) is None:
-            best = _try(job, plan, sample, judge, record, best)
+        if record.find(plan.name) is None and not (plan == AGREED and _agrees(record)):
+            best = _try(job, plan, sample, judge, record, best, limit)
     _close(record, best, limit)
     return record.load_best(job)
 
 
-def _try(job: QuantizeJob, plan: Plan, sample: Sample, judge: Judge, record: Record, best: Verdict | None) -> Verdict:
+def _agrees(record: Record) -> bool:
+    """Whether the vendor's rule made no bias that is finer than its accumulator."""
+    verdict = record.find("vendor")
+    return verdict is not None and not verdict.fine_biases
+
+
+def _try(job: QuantizeJob, plan: Plan, sample: Sample, judge: Judge, record: Record, best: Verdict | None,
+         limit: float) -> Verdict:
     """Carry a plan out and judge it; the best verdict so far. The best network is kept before its trial is noted."""
     started = time.monotonic()
     quantized = carry_out(job, plan, sample)
     verdict = judge(quantized)
-    if best is None or verdict.rank < best.rank:
+    if best is None or verdict.is_better(best, limit):
         best = verdict
         record.keep(plan.name, quantized)
     record.add(plan.name, plan.as_json(), verdict, time.monotonic() - started)
@@ -69,12 +83,8 @@ def _try(job: QuantizeJob, plan: Plan, sample: Sample, judge: Judge, record: Rec
     return best
 
 
-def _holds(verdict: Verdict, limit: float) -> bool:
-    return verdict.drop is not None and verdict.drop <= limit
-
-
 def _close(record: Record, best: Verdict | None, limit: float) -> None:
-    held = best is not None and _holds(best, limit)
+    held = best is not None and best.holds(limit)
     record.ended = f"the limit of {limit} points holds" if held else f"no plan holds the limit of {limit} points"
     record.write()
 
