@@ -40,6 +40,12 @@ def test_the_plan_names_the_network_and_its_pictures(work, capsys):
     assert not (work / "out/quantize_eval_model.pb").exists()
 
 
+@pytest.mark.parametrize("release", ["dnndk-3.1", "1.4"])
+def test_the_whole_plan(work, capsys, golden, release):
+    assert quantize("--calibration", "data.npz", "--release", release, "--batch", "32", "--plan") == 0
+    golden(f"plan_quantize_command_{release}.txt", capsys.readouterr().out.replace(str(work), "WORK"))
+
+
 def test_the_vendor_s_tool_on_this_machine(work, capsys, monkeypatch):
     (work / "bin").mkdir()
     (work / "bin/decent_q").write_text(STAND_IN)
