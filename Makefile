@@ -12,7 +12,7 @@ TRAIN_FLAGS  ?=
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
 .NOTPARALLEL:
-.PHONY: all help setup setup-train train freeze quantize compile emulate report elf board-bundle test check bench accuracy accuracy-captcha accuracy-quantizer accuracy-cifar10 lock clean distclean
+.PHONY: all help setup setup-train train freeze quantize compile emulate report elf board-bundle test test-armhf check bench accuracy accuracy-captcha accuracy-quantizer accuracy-cifar10 lock clean distclean
 .DEFAULT_GOAL := all
 
 all: report  ## all stages, then the report (default)
@@ -58,6 +58,9 @@ board-bundle: compile  ## one archive to copy to a board (ELF=libdpumodel<name>.
 
 test: $(VENV)/.dev  ## all tests
 	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest
+
+test-armhf:  ## the board's tests on a 32-bit ARM Python (Debian packages, qemu-user; no root needed)
+	sh scripts/test_armhf.sh $(BUILD)/armhf
 
 check: $(VENV)/.dev  ## lint, types, generated files
 	$(BIN)/ruff check .
