@@ -71,8 +71,11 @@ def open_engine(model: Graph | Path | str, engine: str = "fast",
 
         model = preround_biases(model)
     made = ENGINES[engine](model, core)
-    made.check = check
-    return made
+    if not check or engine == "reference":
+        return made
+    from dpuflow.engines.check import CheckedEngine
+
+    return CheckedEngine(made, check)
 
 
 __all__ = ["BIAS_MODES", "ENGINES", "Engine", "open_engine"]

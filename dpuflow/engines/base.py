@@ -63,7 +63,6 @@ class Engine(abc.ABC):
 
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
-        self.check = 0  # images of every run that are compared with the reference engine
         self._known: set[tuple[str, ...]] = set()  # lists of tensors that were found to exist
 
     @property
@@ -86,7 +85,7 @@ class Engine(abc.ABC):
         wanted = self.graph.outputs if tensors is None else tuple(tensors)
         if wanted not in self._known:
             self._known.add(tuple(self.graph.node(name).name for name in wanted))
-        results = self._compute_checked(self.encode(inputs, input_mode), wanted)
+        results = self.compute(self.encode(inputs, input_mode), wanted)
         return {name: results[name] if int8 else self.decode(name, results[name]) for name in wanted}
 
     def run_async(self, inputs: Mapping[str, Array] | Array, tensors: Iterable[str] | None = None,
@@ -97,16 +96,6 @@ class Engine(abc.ABC):
         inputs must not be changed before the future is done.
         """
         return _workers().submit(self.run, inputs, tensors, int8, input_mode)
-
-    def _compute_checked(self, values: dict[str, Array], wanted: tuple[str, ...]) -> Mapping[str, Array]:
-        if not self.check:
-            return self.compute(values, wanted)
-        from dpuflow.engines.check import check_run
-
-        given = dict(values)
-        results = self.compute(values, wanted)
-        check_run(self, given, {name: results[name] for name in wanted}, self.check)
-        return results
 
     def encode(self, inputs: Mapping[str, Array] | Array, input_mode: str) -> dict[str, Array]:
         """The inputs as the network holds them."""

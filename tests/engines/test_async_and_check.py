@@ -79,7 +79,7 @@ def test_the_check_names_the_first_layer_that_differs(monkeypatch):
     x = full_range_input(graph, 1, 5)
     engine.run(x)
     weighted = [node for node in graph.nodes if node.op in ("conv2d", "dense")]
-    monkeypatch.setattr(engine, "compute", Liar(engine, weighted[1].name))
+    monkeypatch.setattr(engine.engine, "compute", Liar(engine.engine, weighted[1].name))
     with pytest.raises(EngineError, match=f"layer '{weighted[1].layer}'") as caught:
         engine.run(x, [weighted[-1].name], int8=True)
     assert "2 sampled image" in str(caught.value)
