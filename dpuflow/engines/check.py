@@ -41,8 +41,9 @@ class CheckedEngine(Engine):
         expected = ReferenceEngine(self.graph).run(inputs, tuple(results), int8=True)
         if all(_same(expected[name], value[at]) for name, value in results.items()):
             return
-        raise EngineError("the engine's result differs from the reference engine's", where=self._first_different(inputs),
-                          got=self.engine.description, expected=f"equal bits on all of {len(at)} sampled image(s)",
+        raise EngineError("the engine's result differs from the reference engine's",
+                          where=self._first_different(inputs), got=self.engine.description,
+                          expected=f"equal bits on all of {len(at)} sampled image(s)",
                           remedy="use --engine reference, and report this CPU")
 
     def _first_different(self, inputs: dict[str, Array]) -> str:
