@@ -6,6 +6,7 @@ import argparse
 import contextlib
 import json
 import math
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,7 @@ from dpuflow.program.schedule import Program
 from dpuflow.program.verify import verify_program
 from dpuflow.target.arch import Core
 from dpuflow.target.dcf import read_dcf
+from dpuflow.target.made_for import made_for
 from dpuflow.target.report import estimate_json
 from dpuflow.target.select import find_target
 from dpuflow.vendor.compile_plan import CompileRequest, compile_plan
@@ -81,6 +83,10 @@ def compile_file(path: str, target: str | Core, name: str) -> Compiled:
     if not model.quantized:
         raise EngineError("the graph is not quantized", where=path, got=model.kind,
                           remedy="run `decent_q quantize` on it first")
+    before = made_for(model)
+    if before and before.fingerprint != core.fingerprint:
+        print(f"note: {path} was compiled for {before.name}; its network is compiled anew for {core.name}",
+              file=sys.stderr)
     return compile_graph(model.graph, core, name)
 
 

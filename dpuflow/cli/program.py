@@ -8,9 +8,10 @@ from pathlib import Path
 from dpuflow.artifact import atomic_path
 from dpuflow.compiler.console import VIRTUAL
 from dpuflow.compiler.driver import compile_graph
+from dpuflow.compiler.xmodel import PROGRAM
 from dpuflow.errors import ConfigError
 from dpuflow.model import load, quantized_graph
-from dpuflow.program.instructions import QUEUES, encode, to_text
+from dpuflow.program.instructions import QUEUES, decode, encode, to_text
 from dpuflow.program.schedule import Program, schedule_kernel
 from dpuflow.program.verify import verify_program
 from dpuflow.target.made_for import made_for
@@ -44,7 +45,12 @@ def run(options: argparse.Namespace) -> None:
     core = find_target(options.target) if options.target else made_for(model) or find_target("zedboard")
     compiled = compile_graph(quantized_graph(model), core, model.graph.name or "net")
     programs = [verify_program(schedule_kernel(compiled, kernel)) for kernel in compiled.dpu_kernels]
+    parts = model.xir.dpu_subgraphs if model.xir else ()
+    held = [len(decode(bytes(part.get(PROGRAM)))) for part in parts if part.get(PROGRAM)]
     print(VIRTUAL)
+    if held:
+        counts = ", ".join(map(str, held))
+        print(f"the file holds what it was compiled to: {counts} virtual instructions; scheduled anew:")
     for program in programs:
         print(_summary(program))
         if options.text:
