@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import weakref
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -9,6 +11,8 @@ from hypothesis import strategies as st
 
 from dpuedge import fixed
 from dpuflow.errors import QuantizeError
+from dpuflow.ops import conv
+from dpuflow.ops.base import Padding
 from dpuflow.quant.calibrate import winner
 from dpuflow.quant.position import find_position, saturation_error, snap_blocks, squared_error
 from dpuflow.quant.quantizer import quantize_graph
@@ -91,6 +95,55 @@ def test_whole_networks_against_the_oracle(seed):
                                    "dense": f"{stem}/BiasAdd/aquant"}[layer[0]]}
     assert {name: got[names[name]] for name in expected} == expected
     assert len(got) == len(expected)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_taking_values_and_images_in_parts_changes_nothing(seed, monkeypatch):
+    """Blocks for the cache, against whole tensors at once: the same positions, in every network."""
+    network = small_net.layers(seed)
+    graph, config = small_net.frozen(network), small_net.config(small_net.frozen(network))
+    data = small_net.batches(network, seed=seed)
+
+    def positions(column_values: int, block: int) -> dict[str, int]:
+        monkeypatch.setattr("dpuflow.ops.conv._COLUMN_VALUES", column_values)
+        monkeypatch.setattr("dpuflow.quant.position._BLOCK", block)
+        return dict(quantize_graph(graph, config, ({"x": batch} for batch in data)).positions)
+
+    assert positions(1, 37) == positions(1 << 40, 1 << 40)
+
+
+@pytest.mark.parametrize("groups", [1, 2])
+def test_a_convolution_image_by_image_is_the_whole_one(groups, monkeypatch):
+    """On grids, as in calibration, float32 sums are exact: in whatever parts they are taken."""
+    rng = np.random.default_rng(groups)
+    x = fixed.snap(rng.normal(0, 1, (5, 7, 6, 4)).astype(np.float32), 6)
+    weights = fixed.snap(rng.normal(0, 0.3, (3, 3, 4 // groups, 6)).astype(np.float32), 7, "half_away")
+    attrs = conv.ConvAttrs(padding=Padding(1, 1, 1, 1), groups=groups)
+    whole = conv.conv_sums(x, weights, attrs)
+    monkeypatch.setattr("dpuflow.ops.conv._COLUMN_VALUES", 1)
+    assert conv.conv_sums(x, weights, attrs).tobytes() == whole.tobytes()
+    exact = conv.conv_sums(fixed.quantize(x, 6), fixed.quantize(weights, 7, "half_away"), attrs)
+    assert np.array_equal(whole.astype(np.float64) * 2.0**13, exact)
+
+
+def test_batches_are_let_go_one_by_one():
+    """Calibration data larger than memory: no more than the batch before is still there when the next is read."""
+    network = small_net.layers(1)
+    alive, most = set(), 0
+
+    def batches():
+        nonlocal most
+        for index, batch in enumerate(small_net.batches(network, seed=1) * 4):
+            made = batch.copy()
+            alive.add(index)
+            weakref.finalize(made, alive.discard, index)
+            most = max(most, len(alive))
+            yield {"x": made}
+            del made
+
+    graph = small_net.frozen(network)
+    quantize_graph(graph, small_net.config(graph), batches())
+    assert most <= 2
 
 
 BAD_BATCHES = [

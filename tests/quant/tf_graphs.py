@@ -138,6 +138,18 @@ def _resized(n: Layers, x: Any) -> Any:
     return n.tf.expand_dims(n.v1.reduce_mean(y, [1, 2], name="mean"), 1, name="expanded")
 
 
+def _dense_block(n: Layers, x: Any) -> Any:
+    """As DenseNet: normalisations before convolutions, behind concatenations and pools, where nothing folds."""
+    y = n.tf.nn.relu(n.norm(n.conv(x, "stem", 4, bias=None), "stem/bn"), name="stem/Relu")
+    for block in ("a", "b"):
+        z = n.tf.nn.relu(n.norm(y, f"{block}/bn1"), name=f"{block}/Relu1")
+        z = n.tf.nn.relu(n.norm(n.conv(z, f"{block}/1", 5, bias=None), f"{block}/bn2"), name=f"{block}/Relu2")
+        y = n.tf.concat([y, n.conv(z, f"{block}/2", 3, bias=None)], 3, name=f"{block}/cat")
+    z = n.conv(n.tf.nn.relu(n.norm(y, "t/bn", fused=False), name="t/Relu"), "t", 4, bias=None)
+    z = n.tf.nn.relu(n.norm(n.v1.nn.avg_pool2d(z, 2, 2, "VALID", name="t/pool"), "last"), name="last/Relu")
+    return n.dense(n.v1.reduce_mean(z, [1, 2], name="mean"), "fc", 3)
+
+
 def _shared(n: Layers, x: Any) -> Any:
     weights = n.variable("shared/weights", 3, 3, 2, 2)
     y = n.tf.nn.relu(n.tf.nn.conv2d(x, weights, 1, "SAME", name="a/Conv2D"), name="a/Relu")
@@ -149,6 +161,7 @@ def _shared(n: Layers, x: Any) -> Any:
 NETWORKS: dict[str, Callable[[Layers, Any], Any]] = {
     "plain": _plain, "depthwise": _depthwise, "norms": _norms, "lone_norm": _lone_norm, "leaky": _leaky,
     "residual": _residual, "dilated": _dilated, "transposed": _transposed, "resized": _resized, "shared": _shared,
+    "dense_block": _dense_block,
 }
 BATCH = 4
 
