@@ -122,8 +122,45 @@ def _summary(folder: Path, deployed: bool) -> None:
         print(f"  deploy_model: {folder / DEPLOY_FILE}")
 
 
+def _create_train(options: argparse.Namespace) -> int:
+    """``quantize --mode train``: the meta graph with FixNeurons that train."""
+    from dpuflow.quant.checkpoint import read_meta_graph, write_meta_graph
+    from dpuflow.quant.training_graph import training_graph, write_groups
+
+    config, folder = config_from(options), Path(options.output_dir)
+    graph, groups = training_graph(read_meta_graph(options.input_meta_graph), config)
+    path = folder / "quantize_train" / "quantize_train.ckpt.meta"
+    write_groups(folder, groups)
+    write_meta_graph(graph, options.input_meta_graph, path)
+    print(f"INFO: Quantize train graph are generated in: {path}")
+    return 0
+
+
+def _create_eval(options: argparse.Namespace) -> int:
+    """``quantize --mode eval``: the same graph with the positions that training left."""
+    from dpuflow.quant.checkpoint import read_meta_graph, write_meta_graph
+    from dpuflow.quant.training_graph import evaluation_graph
+
+    config, folder = config_from(options), Path(options.output_dir)
+    graph = evaluation_graph(read_meta_graph(options.input_meta_graph), config, folder)
+    path = folder / "quantize_eval" / "quantize_eval.ckpt.meta"
+    write_meta_graph(graph, options.input_meta_graph, path)
+    print(f"INFO: Quantize eval graph are generated in: {path}")
+    return 0
+
+
+_MODES = {"train": _create_train, "eval": _create_eval}
+
+
 def quantize(options: argparse.Namespace) -> int:
     """The ``quantize`` command."""
+    if options.mode in _MODES:
+        _require(options, ("input_meta_graph", "input_nodes", "input_shapes", "output_nodes"))
+        return _MODES[options.mode](options)
+    return _quantize_frozen(options)
+
+
+def _quantize_frozen(options: argparse.Namespace) -> int:
     from dpuflow.quant.input_fn import load_input_fn
     from dpuflow.quant.quantizer import quantize_graph, with_quantized_weights
 

@@ -33,10 +33,10 @@ _AUTO = "use `dpuflow quantize --recipe auto`"
 _BINARY = (0, 1)
 
 FLAGS: tuple[Flag, ...] = (
-    Flag("mode", str, "frozen", "frozen", ("frozen", "train", "eval"),
-         "freeze the network and use --mode frozen; training with quantization: `dpuflow quantize`"),
+    Flag("mode", str, "frozen", "quantize: frozen; or from a .meta file train (FixNeurons that train) or eval "
+         "(with the positions that training left in <output_dir>/temp)", ("frozen", "train", "eval")),
     Flag("input_frozen_graph", str, "", "frozen float .pb; for dump, deploy and update a graph with FixNeurons"),
-    Flag("input_meta_graph", str, "", "deploy: .meta file of a graph that was trained with FixNeurons"),
+    Flag("input_meta_graph", str, "", "--mode train and eval, deploy: .meta file"),
     Flag("input_checkpoint", str, "", "deploy: checkpoint, or a folder of checkpoints, with the trained values"),
     Flag("output_dir", str, "./quantize_results", "where the results go"),
     Flag("weight_bit", int, 8, "width of weights and biases"),
@@ -91,7 +91,7 @@ FLAGS: tuple[Flag, ...] = (
 def add_flags(parser: argparse.ArgumentParser) -> None:
     """All flags; the refused ones are not listed in the help."""
     for flag in FLAGS:
-        hidden = flag.refused and flag.name != "mode"
+        hidden = bool(flag.refused)
         parser.add_argument(f"--{flag.name}", type=flag.type, default=flag.default, choices=flag.choices,
                             metavar=flag.type.__name__.upper(), help=argparse.SUPPRESS if hidden else flag.help)
     parser.add_argument("--dump_as_xir", action="store_true", help=_NO_EFFECT + "as in the vendor's tool")

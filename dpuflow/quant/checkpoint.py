@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from dpuflow.artifact import atomic_path
 from dpuflow.errors import FormatError, GraphError
-from dpuflow.formats.graphdef import TFGraph, TFNode, const_node, parse_graphdef, read_bytes
-from dpuflow.formats.graphdef_proto import MetaGraphDef
-from dpuflow.formats.protobuf import parse
+from dpuflow.formats.graphdef import TFGraph, TFNode, const_node, parse_graphdef, read_bytes, serialize_graphdef
+from dpuflow.formats.graphdef_proto import GraphDef, MetaGraphDef
+from dpuflow.formats.protobuf import parse, serialize
 from dpuflow.formats.tf_constants import FOLDABLE, fold
 from dpuflow.ir.graph import Array
 from dpuflow.quant.config import QuantizeConfig
@@ -30,6 +31,18 @@ def read_meta_graph(path: Path | str) -> TFGraph:
     if not message.graph_def:
         raise FormatError("the file holds no graph", where=path, expected="a MetaGraphDef (.meta)")
     return parse_graphdef(message.graph_def, path)
+
+
+def write_meta_graph(graph: TFGraph, source: Path | str, path: Path) -> None:
+    """The meta graph of ``source`` with other nodes; savers, collections, versions and functions stay."""
+    message = parse(MetaGraphDef, read_bytes(source), source)
+    kept = parse(GraphDef, message.graph_def, source)
+    kept.ClearField("node")
+    kept.MergeFromString(serialize_graphdef(graph))
+    message.graph_def = serialize(kept)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(serialize(message))
 
 
 def freeze(graph: TFGraph, read: ReadVariable) -> TFGraph:

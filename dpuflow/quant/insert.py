@@ -103,10 +103,14 @@ class _Placer:
                      roles.get("biases", ""))
 
     def reads(self, match: Match) -> tuple[str, ...]:
-        """What must be quantized first; of "other" nodes all operands but the last (section 3.5)."""
-        if match.kind.startswith("other"):
-            return self.graph.by_name[match.last].operands[:-1]
-        return match.inputs
+        """What must be quantized first, through Identity; of "other" nodes all operands but the last (section 3.5)."""
+        other = match.kind.startswith("other")
+        return tuple(map(self.source, self.graph.by_name[match.last].operands[:-1] if other else match.inputs))
+
+    def source(self, name: str) -> str:
+        """A node, or what it hands on: Identities stay in graphs that are trained."""
+        node = self.graph.by_name[name]
+        return node.operands[0] if node.op == "Identity" and name not in self.fixes else name
 
     def finish(self, match: Match) -> None:
         """What a compute group and a concatenation read gets FixNeurons of its own."""

@@ -161,7 +161,7 @@ BAD = [
     ({"calib_iter": 0}, "at least one iteration"),
     ({"weight_bit": 40}, "not a supported width"),
     ({"nodes_bit": "net/mean2"}, "not a list of name:number"),
-    ({"mode": "train"}, "--mode: this value is not supported"),
+    ({"mode": "train"}, "No --input_meta_graph assigned."),
     ({"input_fn": "calib_fn"}, "expected module.function"),
     ({"input_fn": "nowhere.good"}, "Fail to import input_fn, error: No module named 'nowhere'"),
     ({"input_fn": "calib_fn.absent"}, "Fail to import input_fn, error:"),

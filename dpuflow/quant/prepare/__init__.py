@@ -23,11 +23,11 @@ from dpuflow.quant.prepare.split_shared_constants import split_shared_constants
 Step = Callable[[TFGraph, QuantizeConfig], TFGraph]
 
 _CLEAN: tuple[Step, ...] = (remove_identities, split_shared_constants)
-_SIMULATE: tuple[Step, ...] = (mean_to_average_pool, scale_average_pools, set_leaky_slope)
+SIMULATE: tuple[Step, ...] = (mean_to_average_pool, scale_average_pools, set_leaky_slope)
 _FOLD: tuple[Step, ...] = (fold_constants, expand_batch_norm, fold_batch_norm, fold_mul)
 
-OPTIMISE: tuple[Step, ...] = (*_CLEAN, *_SIMULATE, *_FOLD)
-OPTIMISE_FOLDING_FIRST: tuple[Step, ...] = (*_CLEAN, *_FOLD, *_SIMULATE)
+OPTIMISE: tuple[Step, ...] = (*_CLEAN, *SIMULATE, *_FOLD)
+OPTIMISE_FOLDING_FIRST: tuple[Step, ...] = (*_CLEAN, *_FOLD, *SIMULATE)
 
 # The names of the vendor's debug files, by the step after which each is written.
 DEBUG_FILES = {
