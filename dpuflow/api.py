@@ -77,7 +77,7 @@ def quantize(model: Model | Path | str, calibration: Calibration, *, input_nodes
     name. Further options are those of ``QuantizeConfig``. Raises QuantizeError for data that cannot
     calibrate, ConfigError for an unknown recipe, GraphError or UnsupportedOp naming the node.
     """
-    from dpuflow.calibration.accuracy import float_runner, quantized_runner
+    from dpuflow.calibration.accuracy import counted, float_runner, quantized_runner
     from dpuflow.quant.job import QuantizeJob
     from dpuflow.quant.positions import apply_positions
     from dpuflow.quant.recipes import find_recipe
@@ -91,8 +91,8 @@ def quantize(model: Model | Path | str, calibration: Calibration, *, input_nodes
     config = QuantizeConfig(inputs, outputs, shapes, calib_iter=calib_iter, **options)
     measured = None if evaluate is None else (lambda result: evaluate(quantized_runner(result, config)))
     batches = calibration_batches(calibration, config.shapes, batch, calib_iter)
-    job = QuantizeJob(model.tf, config, batches, measured, max_drop, Path(folder),
-                      float_accuracy=evaluate(float_runner(model.tf, config)) if evaluate else None)
+    exact, images = counted(evaluate, float_runner(model.tf, config)) if evaluate else (None, None)
+    job = QuantizeJob(model.tf, config, batches, measured, max_drop, Path(folder), 0, exact, images)
     result = find_recipe(recipe)[0](job)
     if positions:
         result = apply_positions(result, positions, config, "positions")

@@ -121,7 +121,8 @@ def measure(case: Case, recipes: list[str], max_drop: float | None, folder: Path
     batches = [{source: case.calibration[at:at + 128]} for at in range(0, len(case.calibration), 128)]
     for recipe in recipes:
         job = QuantizeJob(case.graph, case.config, batches, lambda made: float(np.mean(right(
-            case, quantized_runner(made, case.config), case.validation))), max_drop, folder / case.name, 0, validation)
+            case, quantized_runner(made, case.config), case.validation))), max_drop, folder / case.name, 0, validation,
+            len(case.validation.x))
         started = time.monotonic()
         made = find_recipe(recipe)[0](job)
         seconds = time.monotonic() - started

@@ -95,6 +95,18 @@ def quantized_name(evaluation: TFGraph, name: str) -> str:
     return fix if fix in evaluation.by_name else name
 
 
+def counted(measure: Measure, run: Runner) -> tuple[float, int]:
+    """What a measure says of a network, and how many images it ran."""
+    images = 0
+
+    def compute(arrays: Mapping[str, Array]) -> Mapping[str, Array]:
+        nonlocal images
+        images += max((len(array) for array in arrays.values() if array.ndim), default=0)
+        return run.compute(arrays)
+
+    return measure(Runner(run.inputs, run.outputs, compute)), images
+
+
 def load_measure(spec: str, config: QuantizeConfig, batch: int = 256, fake_class: int | None = None) -> Measure:
     """``module.function`` or an ``.npz`` with labels as a measure; ConfigError or DataError if it is neither."""
     path = Path(spec)

@@ -19,7 +19,7 @@ from dpuflow.analysis.simulation import ALL, Simulation
 from dpuflow.analysis.text import quantization_text
 from dpuflow.analysis.what_if import Widths, all_what_ifs, parse_widths
 from dpuflow.artifact import atomic_path
-from dpuflow.calibration.accuracy import Measure, float_runner, load_measure, quantized_runner
+from dpuflow.calibration.accuracy import Measure, counted, float_runner, load_measure, quantized_runner
 from dpuflow.calibration.batches import Batch, CalibrationSet
 from dpuflow.calibration.context import Context, choose_preprocess, read_context
 from dpuflow.calibration.linter import Finding, lint
@@ -196,13 +196,13 @@ def _quantized(task: _Task) -> tuple[Quantized, str, float | None]:
     if task.data is None:
         return quantize_by_table(task.graph, config, table, options.positions), "the table's positions", None
     recipe, name = find_recipe(options.recipe)
-    float_accuracy = task.measure(float_runner(task.graph, config)) if task.measure else None
-    evaluate = None
+    float_accuracy, images, evaluate = None, None, None
     if task.measure is not None:
         measure = task.measure
+        float_accuracy, images = counted(measure, float_runner(task.graph, config))
         evaluate = lambda result: measure(quantized_runner(result, config))  # noqa: E731
     job = QuantizeJob(task.graph, config, _with_progress(task.data, options), evaluate, options.max_drop,
-                      options.output / SEARCH_FOLDER, options.seed, float_accuracy)
+                      options.output / SEARCH_FOLDER, options.seed, float_accuracy, images)
     result = recipe(job)
     if table:
         result = apply_positions(result, table, config, options.positions)

@@ -23,7 +23,9 @@ class QuantizeJob:
     gives the accuracy, 0..1, of a quantized network on the user's data for choosing, and
     ``float_accuracy`` that of the float network on the same data; both or neither. ``max_drop`` is
     the loss allowed between the two in percentage points (0.1 means 0.001 of ``evaluate``'s scale).
-    ``folder`` is where a recipe may keep its state, so that an interrupted search continues.
+    ``evaluation_images`` is how many images ``evaluate`` looks at, where that is known: one of them is
+    the smallest loss that it can see. ``folder`` is where a recipe may keep its state, so that an
+    interrupted search continues.
     """
 
     graph: TFGraph
@@ -34,6 +36,7 @@ class QuantizeJob:
     folder: Path = Path()
     seed: int = 0
     float_accuracy: float | None = None
+    evaluation_images: int | None = None
 
 
 Recipe = Callable[[QuantizeJob], Quantized]

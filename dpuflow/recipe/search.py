@@ -43,7 +43,9 @@ PLANS: tuple[Plan, ...] = (
 def auto(job: QuantizeJob) -> Quantized:
     """The first network within ``job.max_drop`` (0.1 points if not given), else the best of all plans.
 
-    Within the limit a network whose biases are no finer than their accumulators comes before one on
+    Where one image of the evaluation is more than the limit, its verdict is chance: then the search goes
+    on to the default's plan, and of those within the limit the one with the least noise at its output
+    is taken. Within the limit a network whose biases are no finer than their accumulators comes before one on
     which the vendor's compilers disagree (bias_mode exact and prerounded).
 
     Judged by ``job.evaluate``, or without one by how many held-out calibration images change their
@@ -54,13 +56,20 @@ def auto(job: QuantizeJob) -> Quantized:
     record = open_record(job, judge.by)
     limit = DEFAULT_DROP if job.max_drop is None else job.max_drop
     best = record.find(record.best) if record.best else None
+    coarse = _image_points(job) > limit
     for plan in PLANS:
-        if best is not None and best.holds(limit) and not best.fine_biases:
+        settled = not coarse or record.find(DEFAULT.name) is not None
+        if best is not None and best.holds(limit) and not best.fine_biases and settled:
             break
         if record.find(plan.name) is None and not (plan == AGREED and _agrees(record)):
             best = _try(job, plan, sample, judge, record, best, limit)
-    _close(record, best, limit)
+    _close(record, best, limit, _image_points(job))
     return record.load_best(job)
+
+
+def _image_points(job: QuantizeJob) -> float:
+    """What one image of the evaluation is, in percentage points; 0 where their number is not known."""
+    return 100 / job.evaluation_images if job.evaluation_images else 0.0
 
 
 def _agrees(record: Record) -> bool:
@@ -83,9 +92,12 @@ def _try(job: QuantizeJob, plan: Plan, sample: Sample, judge: Judge, record: Rec
     return best
 
 
-def _close(record: Record, best: Verdict | None, limit: float) -> None:
+def _close(record: Record, best: Verdict | None, limit: float, image_points: float) -> None:
     held = best is not None and best.holds(limit)
     record.ended = f"the limit of {limit} points holds" if held else f"no plan holds the limit of {limit} points"
+    if held and image_points > limit:
+        record.ended += (f"; one image is {image_points:.2f} points, so the output's noise chose among the plans "
+                         "that hold it (give --evaluate more images)")
     record.write()
 
 

@@ -216,3 +216,15 @@ def test_what_auto_tried_is_said_and_shown(work, capsys):
     assert "<strong>vendor</strong>" in (work / "out.html").read_text()
     assert quantize("float.pb", "--calibration", "data.npz", "--recipe", "vendor", "-o", "out", "--json", "v.json") == 0
     assert json.loads((work / "v.json").read_text())["search"] is None
+
+
+def test_the_images_of_an_evaluation_are_counted(work):
+    from dpuflow.calibration.accuracy import Runner, counted
+
+    run = Runner(("x",), ("y",), lambda arrays: {"y": arrays["x"]})
+
+    def measure(network):
+        assert (network.inputs, network.outputs) == (("x",), ("y",))
+        return float(network(np.zeros((3, 2)))["y"].size + network({"x": np.ones((4, 2))})["y"].sum()) / 100
+
+    assert counted(measure, run) == (0.14, 7)

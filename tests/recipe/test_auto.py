@@ -11,7 +11,7 @@ import pytest
 from dpuflow.formats.graphdef import serialize_graphdef
 from dpuflow.recipe import RECIPES
 from dpuflow.recipe import record as record_module
-from dpuflow.recipe.search import PLANS, auto
+from dpuflow.recipe.search import DEFAULT, PLANS, auto
 from recipe.networks import job, separable
 
 
@@ -56,6 +56,21 @@ def test_without_a_plan_within_the_limit_the_best_one_is_returned(tmp_path, monk
     assert "no plan" in read(tmp_path)["ended"]
     again = auto(task(tmp_path))  # everything was tried: nothing is asked again
     assert serialize_graphdef(again.deploy) == serialize_graphdef(made.deploy)
+
+
+def test_an_evaluation_too_small_for_the_limit_does_not_end_the_search_at_once(tmp_path):
+    """One of 100 images is a point: up to the default's plan all are tried, and the least noise decides."""
+    asked = task(tmp_path, 0.9, 0.91, 0.9, evaluation_images=100)
+    auto(asked)
+    found = read(tmp_path)
+    assert [trial["plan"] for trial in found["trials"]] == ["vendor", "correct biases", DEFAULT.name]
+    least = min(found["trials"], key=lambda trial: trial["output_noise"])
+    assert found["best"] == least["plan"] != "vendor"
+    assert "one image is 1.00 points" in found["ended"]
+    fine = task(tmp_path / "fine", 0.9, evaluation_images=200)
+    auto(fine)
+    assert fine.evaluate.asked == 1
+    assert "one image" not in read(tmp_path / "fine")["ended"]
 
 
 def test_an_interrupted_search_goes_on_where_it_stopped(tmp_path):
