@@ -115,10 +115,12 @@ def to_input_scale(pictures: Any, spec: Mapping[str, Any]) -> Any:
         return (pictures + 1) * (255 / 512)
     if spec["normalize"] == "symmetric":
         return pictures * (255 / 256)
+    low, high = spec["clip"] or (-np.inf, np.inf)
+    if spec["normalize"] == "affine":
+        return ops.clip(((pictures + 1) * 127.5 - spec["mean"][0]) * spec["scale"][0], low, high)
     mean = ops.mean(pictures, axis=(1, 2, 3), keepdims=True)
     centred = pictures - mean
     deviation = ops.sqrt(ops.mean(centred * centred, axis=(1, 2, 3), keepdims=True) + 1e-6)
-    low, high = spec["clip"] or (-np.inf, np.inf)
     return ops.clip(centred / deviation, low, high)
 
 

@@ -48,7 +48,8 @@ def unpacked(bundle, place: Path, elf: Path | None = None) -> Path:
     bundle.write_archive(bundle.board_files() | bundle.model_files(bundle.folder, "net", elf), archive)
     with tarfile.open(archive) as packed:
         assert all(name.startswith("dpuflow-board/") and ".." not in name for name in packed.getnames())
-        packed.extractall(place, filter="data")
+        # Python 3.11.3 and earlier do not know the filter; the names were looked at above
+        packed.extractall(place, **({"filter": "data"} if hasattr(tarfile, "data_filter") else {}))
     return place / "dpuflow-board"
 
 

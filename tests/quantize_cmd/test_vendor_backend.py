@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ while [ $# -gt 1 ]; do [ "$1" = --output_dir ] && out="$2"; shift; done
 mkdir -p "$out"
 cp frozen_model.pb "$out/quantize_eval_model.pb"
 cp frozen_model.pb "$out/deploy_model.pb"
-python3 -c "import calibration_input as c; print(sorted(c.calibration_input(0)))"
+"$PYTHON" -c "import calibration_input as c; print(sorted(c.calibration_input(0)))"
 """
 
 
@@ -50,6 +51,7 @@ def test_the_vendor_s_tool_on_this_machine(work, capsys, monkeypatch):
     (work / "bin").mkdir()
     (work / "bin/decent_q").write_text(STAND_IN)
     (work / "bin/decent_q").chmod(0o755)
+    monkeypatch.setenv("PYTHON", sys.executable)
     monkeypatch.setenv("PATH", f"{work / 'bin'}{os.pathsep}{os.environ['PATH']}")
     assert quantize("--calibration", "data.npz", "--executor", "local", "--licence-accepted") == 0
     assert "made by the vendor's tools" in capsys.readouterr().out

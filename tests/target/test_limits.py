@@ -10,7 +10,7 @@ import pytest
 from dpuflow.target import limits
 from dpuflow.target.limits import LIMITS, REMEDIES, violations
 from dpuflow.target.select import find_target
-from dpuflow.target.work import ActivationWork, ConvWork, EltwiseWork, LayerWork, MoveWork, PoolWork
+from dpuflow.target.work import ActivationWork, ConvWork, EltwiseWork, LayerWork, MoveWork, PoolWork, UpsampleWork
 
 ZED, MIN, ISA1 = (find_target(name) for name in ("zedboard", "DPUCZDX8G_ISA0_B512_MIN", "DPUCZDX8G_ISA1_B4096"))
 MAX, PYNQ = find_target("DPUCZDX8G_ISA0_B1152_MAX"), find_target("pynq-z2")
@@ -70,6 +70,12 @@ CASES: dict[str, list[tuple[LayerWork, LayerWork, Any]]] = {
         (transposed(kernel=(32, 2), stride=(2, 2)), transposed(kernel=(33, 2), stride=(2, 2)), ZED),
         (transposed(kernel=(2, 3), stride=(2, 3)), transposed(kernel=(2, 2), stride=(2, 3)), ZED),
     ],
+    "limit_transposed_output": [  # 32 rows of stride 2 under a kernel of 3: 65, less what is cut off above and left
+        (transposed(stride=(2, 2), output=(65, 65, 12)), transposed(stride=(2, 2), output=(66, 65, 12)), ZED),
+        (transposed(stride=(2, 2), output=(64, 64, 12), pads=(1, 0, 1, 0)),
+         transposed(stride=(2, 2), output=(64, 65, 12), pads=(1, 0, 1, 0)), ISA1)],
+    "limit_upsample_position": [(UpsampleWork("u", (8, 8, 4), (16, 16, 4)),
+                                 UpsampleWork("u", (8, 8, 4), (16, 16, 4), positions_equal=False), ZED)],
     "limit_output_row_stride": [
         (transposed(kernel=(4, 8), stride=(4, 8)), transposed(kernel=(5, 5), stride=(5, 5)), ISA1),
     ],
