@@ -98,6 +98,14 @@ def read_groups(folder: Path) -> tuple[Group, ...]:
                  for compute, input_, last, weights, biases in rows)
 
 
+def write_position(folder: Path, name: str, bits: int, pos: int) -> None:
+    """Leave a FixNeuron's position as the vendor's operator does."""
+    path = position_file(folder, name)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_path(path) as temporary:
+        temporary.write_text(f"{name} {bits} {pos}\n", encoding="utf-8")
+
+
 def read_position(folder: Path, name: str) -> int:
     """The position that a FixNeuron found in training; 0, with a warning, where it left none."""
     path = position_file(folder, name)

@@ -8,5 +8,6 @@ vendor's library::
     tf.compat.v1.import_graph_def(graph_def, name="")
 
 or, without touching TensorFlow, ``fix_neuron.import_evaluation_graph("quantize_eval_model.pb")``.
-Every FixNeuron becomes standard operators that compute the same bits and keep its name.
+Every FixNeuron becomes standard operators that compute the same bits and keep its name. Graphs that
+train with quantization: :mod:`dpuflow.tensorflow.training`.
 """

@@ -18,8 +18,10 @@ from dpuflow.errors import QuantizeError
 from dpuflow.formats.graphdef import TFGraph, TFNode, const_node, new_node
 from dpuflow.formats.tf_values import BOOL, FLOAT
 
+EVALUATION = 1  # FixNeuron phase: quantize with the given position
 
-class _Expansion:
+
+class Expansion:
     """The nodes of one FixNeuron; every one is named under it."""
 
     def __init__(self, fix: TFNode) -> None:
@@ -66,7 +68,7 @@ def expansion(fix: TFNode) -> list[TFNode]:
                             remedy="use the evaluation graph of `decent_q quantize`")
     if pos == fixed.ALL_ZERO_POS:
         return [new_node(fix.name, "ZerosLike", fix.inputs, T=FLOAT)]
-    made = _Expansion(fix)
+    made = Expansion(fix)
     scaled = made.add("Mul", fix.inputs[0], made.number(2.0**pos))
     rounded = made.half_up(scaled) if mode == 1 else made.half_away(scaled)
     low, high = fixed.int_range(bits)
@@ -77,7 +79,12 @@ def expansion(fix: TFNode) -> list[TFNode]:
 
 def expand_fix_neurons(graph: TFGraph) -> TFGraph:
     """A graph that TensorFlow loads as it is, with the same names and the same values."""
+    from dpuflow.tensorflow.expand_training import training_expansion
+
+    def expanded(fix: TFNode) -> list[TFNode]:
+        return expansion(fix) if fix.get("phase", EVALUATION) == EVALUATION else training_expansion(fix)
+
     nodes: list[TFNode] = []
     for node in graph.nodes:
-        nodes.extend(expansion(node) if node.op == "FixNeuron" else (node,))
+        nodes.extend(expanded(node) if node.op == "FixNeuron" else (node,))
     return graph.replace(nodes)
