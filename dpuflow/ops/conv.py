@@ -89,6 +89,7 @@ def _columns(x: Array, kernel: Shape, attrs: ConvAttrs) -> Array:
 
 
 _COLUMN_VALUES = 1 << 20  # of the windows written out at a time: what a processor's cache holds
+_MAP_VALUES = 1 << 18  # of a depthwise convolution's results that are summed at a time
 
 
 def conv_sums(x: Array, weights: Array, attrs: ConvAttrs) -> Array:
@@ -114,12 +115,18 @@ def _group_sums(columns: Array, weights: Array, groups: int, sums: Array) -> Non
 
 
 def depthwise_sums(x: Array, weights: Array, attrs: ConvAttrs) -> Array:
-    """The sums of products of a depthwise convolution, (N, OH, OW, C * multiplier)."""
-    columns = _columns(x, weights.shape, attrs)
+    """The sums of products of a depthwise convolution, (N, OH, OW, C * multiplier); one tap after another."""
     wide = np.float32 if x.dtype.kind == "f" else np.int64
-    sums = np.einsum("nyxhwc,hwcm->nyxcm", columns.astype(wide), weights.astype(wide))
-    flat: Array = sums.reshape(*sums.shape[:3], -1)
-    return flat
+    taps = weights.astype(wide).reshape(*weights.shape[:2], -1)
+    columns = _columns(np.repeat(x, weights.shape[3], axis=3) if weights.shape[3] > 1 else x, weights.shape, attrs)
+    n, oh, ow = columns.shape[:3]
+    sums = np.zeros((n, oh, ow, taps.shape[2]), wide)
+    images = max(1, _MAP_VALUES // max(math.prod(sums.shape[1:]), 1))
+    for first in range(0, n, images):
+        part = columns[first:first + images]
+        for row, column in np.ndindex(*taps.shape[:2]):
+            sums[first:first + images] += part[:, :, :, row, column] * taps[row, column]
+    return sums
 
 
 def dense_sums(x: Array, weights: Array, attrs: DenseAttrs) -> Array:

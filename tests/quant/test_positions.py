@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from dpuedge import fixed
 from dpuflow.errors import QuantizeError
 from dpuflow.ops import conv
-from dpuflow.ops.base import Padding
+from dpuflow.ops.base import Padding, windows
 from dpuflow.quant.calibrate import winner
 from dpuflow.quant.position import find_position, saturation_error, snap_blocks, squared_error
 from dpuflow.quant.quantizer import quantize_graph
@@ -124,6 +124,21 @@ def test_a_convolution_image_by_image_is_the_whole_one(groups, monkeypatch):
     assert conv.conv_sums(x, weights, attrs).tobytes() == whole.tobytes()
     exact = conv.conv_sums(fixed.quantize(x, 6), fixed.quantize(weights, 7, "half_away"), attrs)
     assert np.array_equal(whole.astype(np.float64) * 2.0**13, exact)
+
+
+@pytest.mark.parametrize("multiplier", [1, 3])
+@pytest.mark.parametrize("kind", [np.float32, np.int8])
+def test_a_depthwise_convolution_tap_by_tap_is_the_sum_over_its_windows(multiplier, kind, monkeypatch):
+    rng = np.random.default_rng(multiplier)
+    x = rng.integers(-128, 128, (3, 9, 8, 4)).astype(kind)
+    weights = rng.integers(-128, 128, (3, 2, 4, multiplier)).astype(kind)
+    attrs = conv.ConvAttrs(stride=(2, 1), padding=Padding(1, 1, 0, 1), dilation=(1, 2))
+    exact = np.einsum("nyxhwc,hwcm->nyxcm", windows(x, (3, 2), (2, 1), attrs.padding, (1, 2)).astype(np.int64),
+                      weights.astype(np.int64))
+    monkeypatch.setattr("dpuflow.ops.conv._MAP_VALUES", 1)
+    got = conv.depthwise_sums(x, weights, attrs)
+    assert got.dtype == (np.float32 if kind == np.float32 else np.int64)
+    assert np.array_equal(got, exact.reshape(*exact.shape[:3], -1))
 
 
 def test_batches_are_let_go_one_by_one():
