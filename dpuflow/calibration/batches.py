@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 
-from dpuflow.ir.graph import Array
+from dpuflow.ir.graph import Array, Graph
 
 Batch = Mapping[str, Array]
+USUAL_BATCH = 128
+MAP_VALUES = 1 << 26  # of the largest feature map of a batch: 256 MB, of which a few are there at a time
+
+
+def affordable_batch(network: Graph) -> int:
+    """128 images, or fewer where a feature map of that many is larger than 256 MB; by the network's size alone."""
+    largest = max((math.prod(node.shape[1:]) for node in network.nodes if node.data is None), default=1)
+    return max(1, min(USUAL_BATCH, MAP_VALUES // max(largest, 1)))
 
 
 @dataclass(frozen=True)

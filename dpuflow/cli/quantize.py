@@ -20,7 +20,7 @@ from dpuflow.analysis.text import quantization_text
 from dpuflow.analysis.what_if import Widths, all_what_ifs, parse_widths
 from dpuflow.artifact import atomic_path
 from dpuflow.calibration.accuracy import Measure, counted, float_runner, load_measure, quantized_runner
-from dpuflow.calibration.batches import Batch, CalibrationSet
+from dpuflow.calibration.batches import Batch, CalibrationSet, affordable_batch
 from dpuflow.calibration.context import Context, choose_preprocess, read_context
 from dpuflow.calibration.linter import Finding, lint
 from dpuflow.calibration.preprocess import FITS, ORDERS
@@ -98,7 +98,7 @@ def _add_reading_flags(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--scale", type=_numbers, metavar="S[,S,S]", help="multiplied afterwards, as 0.0078125")
     group.add_argument("--channel-order", choices=ORDERS, help="of the network's input")
     group.add_argument("--fit", choices=FITS, help="how pictures get the network's size")
-    group.add_argument("--batch", type=int, default=128, help="images in a batch (default 128)")
+    group.add_argument("--batch", type=int, help="images in a batch (default 128, fewer for large feature maps)")
     group.add_argument("--calib-iter", type=int, default=10, help="batches of a module.function (default 10)")
     group.add_argument("--max-images", type=int, metavar="N", help="calibrate with at most N images (default: all)")
 
@@ -163,6 +163,8 @@ def _task(options: argparse.Namespace) -> _Task:
     is_quantized(graph)  # refuses a deploy graph before its nodes confuse anybody
     config = _config(options, graph)
     context = read_context(Path(options.graph), options.manifest)
+    if options.batch is None:
+        options.batch = affordable_batch(import_tf(graph, config.output_nodes, config.shapes))
     measure = load_measure(options.evaluate, config, options.batch, context.fake_class) if options.evaluate else None
     if options.max_drop is not None and measure is None:
         raise ConfigError("a limit for the loss needs a measure", where="--max-drop", remedy="give --evaluate")
@@ -272,7 +274,8 @@ def run(options: argparse.Namespace) -> None:
         run_vendor(options, task.graph, task.config, task.data)
         return
     if task.data is not None:
-        size = f"{task.data.images} images" if task.data.images else f"{options.calib_iter} batches"
+        size = (f"{task.data.images} images in batches of {options.batch}" if task.data.images
+                else f"{options.calib_iter} batches")
         _say(f"quantizing {options.graph} with {size} of {task.data.description}")
         for note in task.data.notes:
             _say(f"  {note}")

@@ -105,3 +105,17 @@ def test_pictures_need_to_be_told_their_preprocessing(tmp_path):
         PixelPreprocess(4, 6, 3, mean=(1.0, 2.0))
     with pytest.raises(ConfigError, match="at least one"):
         Reading(batch=0)
+
+
+@pytest.mark.parametrize(("side", "batch"), [(32, 128), (128, 64), (256, 16), (4096, 1)])
+def test_large_feature_maps_make_small_batches(side, batch):
+    """64 maps of a picture: no more than 2**26 values together, whatever the data are."""
+    from dpuflow.calibration.batches import affordable_batch
+    from dpuflow.formats.tf_builder import FrozenBuilder
+    from dpuflow.formats.tf_import import import_tf
+
+    build = FrozenBuilder()
+    x = build.placeholder("x", (-1, side, side, 3))
+    build.bias_add("c", build.conv2d("c", x, np.zeros((1, 1, 3, 64), np.float32)), np.zeros(64, np.float32))
+    network = import_tf(build.graph(), ["c/BiasAdd"], {"x": (1, side, side, 3)})
+    assert affordable_batch(network) == batch
