@@ -11,8 +11,10 @@ import numpy as np
 from dpuflow.errors import GraphError
 from dpuflow.formats.checks import MALFORMED
 from dpuflow.formats.graphdef import TFNode
+from dpuflow.formats.tf_values import MAX_REPEATED_VALUES
 from dpuflow.ir.graph import Array
 
+_MAX_RANK = 64  # NumPy's own; a longer shape is refused by it
 Rule = Callable[[TFNode, Sequence[Array]], Array]
 
 FOLDABLE: Mapping[str, Rule] = {
@@ -29,18 +31,15 @@ FOLDABLE: Mapping[str, Rule] = {
     "Square": lambda node, v: v[0] * v[0],
     "Reciprocal": lambda node, v: np.asarray(1, v[0].dtype) / v[0],
     "Identity": lambda node, v: v[0],
-    "Reshape": lambda node, v: v[0].reshape([int(size) for size in v[1].reshape(-1)]),
+    "Reshape": lambda node, v: v[0].reshape([int(size) for size in v[1].reshape(-1)[:_MAX_RANK + 1]]),
     "Squeeze": lambda node, v: np.squeeze(v[0], tuple(int(axis) for axis in node.get("squeeze_dims", ())) or None),
 }
-
-
-_MAX_VALUES = 1 << 29  # of float32: 2 GB, the largest tensor that a GraphDef can hold
 
 
 def _check_size(values: Sequence[Array]) -> None:
     """Constants that blow each other up by broadcasting are no network."""
     sizes = [max(pair) for pair in zip_longest(*(reversed(value.shape) for value in values), fillvalue=1)]
-    if math.prod(sizes) > max(_MAX_VALUES, *(value.size for value in values)):
+    if math.prod(sizes) > max(MAX_REPEATED_VALUES, *(value.size for value in values)):
         raise ValueError(f"{math.prod(sizes)} values")
 
 
@@ -49,7 +48,6 @@ def fold(node: TFNode, values: Sequence[Array]) -> Array:
     try:
         _check_size(values)
         with np.errstate(all="ignore"):
-            result = np.asarray(FOLDABLE[node.op](node, values))
+            return np.asarray(FOLDABLE[node.op](node, values)).astype(values[0].dtype)
     except MALFORMED as error:
         raise GraphError(f"malformed constant expression ({error})", where=f"node '{node.name}' ({node.op})") from None
-    return result.astype(values[0].dtype)

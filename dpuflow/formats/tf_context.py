@@ -54,7 +54,7 @@ class Importer:
         self.nodes[node.name] = made.replace(shape=output_shape(made, shapes))
 
     def constant(self, node: TFNode, index: int, what: str) -> Array:
-        """The constant value of an operand, computed from static shapes where need be."""
+        """A constant operand that is a size, an axis or a list of them, computed from static shapes where need be."""
         names = node.operands
         if not -len(names) <= index < len(names):
             raise GraphError(f"the {what} is missing", where=f"node '{node.name}' ({node.op})")
@@ -62,6 +62,9 @@ class Importer:
         if value is None:
             raise GraphError(f"the {what} is not constant", where=f"node '{node.name}' ({node.op})",
                              got=names[index], remedy="freeze the graph with constant values")
+        if value.size > _MOST_NUMBERS:
+            raise GraphError(f"the {what} is no short list", where=f"node '{node.name}' ({node.op})",
+                             got=f"{value.size} values", expected=f"at most {_MOST_NUMBERS}")
         return value
 
     def static_value(self, name: str) -> Array | None:
@@ -91,6 +94,7 @@ class Importer:
         return rule(node, known) if rule and len(known) == len(values) else None
 
 
+_MOST_NUMBERS = 64  # two for each axis of the largest array
 _STATIC_SIZE = 4096  # values: shapes and lists of axes are short
 
 

@@ -13,6 +13,7 @@ from dpuflow.formats.protobuf import parse, serialize
 from dpuflow.ir.graph import Array
 
 MAX_TENSOR_BYTES = 1 << 31
+MAX_REPEATED_VALUES = 1 << 24  # a small file must not ask for much memory: 4096 x 4096 zeros may
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,10 @@ def _content(message: Any, dtype: np.dtype[Any], count: int, shape: tuple[int, .
     if len(stored) and allowed and not allowed.min <= values.min() <= values.max() <= allowed.max:
         raise GraphError("a malformed tensor: a value outside its type", got=f"{values.min()}..{values.max()}")
     values = values.astype(np.uint16).view(np.float16) if len(stored) and dtype == np.float16 else values.astype(dtype)
-    if len(values) == 1:  # one value for all: no memory for a claim of any size
+    if count > max(MAX_REPEATED_VALUES, len(values)):
+        raise GraphError("a tensor claims far more values than it holds", got=f"{len(values)} for {shape}",
+                         expected=f"at most {MAX_REPEATED_VALUES} where one value stands for many")
+    if len(values) == 1:
         return np.broadcast_to(values, (count,))
     # The last value stands for all that follow (TensorProto's compressed form).
     return np.concatenate([values, np.repeat(values[-1:], count - len(values))])

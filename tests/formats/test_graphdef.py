@@ -113,6 +113,8 @@ def test_tensor_encodings(data, dtype, expected):
     (tensor(19, (1,), half_val=[1 << 20]), "malformed tensor"), (tensor(19, (1,), half_val=[-1]), "malformed tensor"),
     (tensor(6, (1,), int_val=[128]), "outside its type"), (tensor(4, (1,), int_val=[-1]), "outside its type"),
     (tensor(1, (0, 2**62, 2**62)), "malformed tensor"),
+    (tensor(1, (2**13, 2**12), float_val=[2]), "more values than it holds.*at most 16777216.*1 for"),
+    (tensor(1, (2**24 + 1,), float_val=[2, 3]), "more values than it holds.*2 for"),
 ])
 def test_tensors_that_lie(data, message):
     with pytest.raises(GraphError, match=message):
@@ -120,8 +122,8 @@ def test_tensors_that_lie(data, message):
 
 
 def test_a_claim_of_many_equal_values_takes_no_memory():
-    array = decode(tensor(1, (2**14, 2**14), float_val=[2]))  # 1 GB if it were written out
-    assert array.shape == (2**14, 2**14)
+    array = decode(tensor(1, (2**12, 2**12), float_val=[2]))  # 64 MB if it were written out
+    assert array.shape == (2**12, 2**12)
     assert array.strides == (0, 0)
 
 
@@ -236,6 +238,21 @@ def test_constants_that_blow_each_other_up():
     graph = TFGraph((X, const_node("a", column), const_node("b", row), new_node("c", "Mul", ("a", "b")),
                      new_node("y", "Add", ("x", "c"))))
     with pytest.raises(GraphError, match="malformed constant expression"):
+        model_from_tf(graph, "bad")
+
+
+def test_constants_of_mixed_types_do_not_warn():
+    ints, large = np.ones(4, np.int32), np.full(4, 1e30, np.float32)
+    graph = TFGraph((X, const_node("a", ints), const_node("b", large), new_node("c", "Mul", ("a", "b")),
+                     new_node("y", "Add", ("x", "c"))))
+    assert model_from_tf(graph, "odd").graph.by_name["c"].data.dtype == np.int32
+
+
+@pytest.mark.parametrize(("op", "what"), [("Reshape", "new shape"), ("Mean", "list of axes"),
+                                          ("Transpose", "order of axes"), ("Pad", "list of pads")])
+def test_lists_of_sizes_are_short(op, what):
+    graph = TFGraph((X, const_node("n", np.broadcast_to(np.int32(1), (2**20,))), new_node("y", op, ("x", "n"))))
+    with pytest.raises(GraphError, match=f"node 'y'.*the {what} is no short list.*1048576 values"):
         model_from_tf(graph, "bad")
 
 
