@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from dpuflow.engines import litert_layers
+from dpuflow.engines import litert_segment
 from dpuflow.engines.fast import FastEngine, LiteRTPart
 from dpuflow.ir.graph import Array, Graph
 from dpuflow.model import load
@@ -70,7 +70,7 @@ def litert(source: str, batch: int) -> Callable[[], Any]:
     """An ordinary LiteRT int8 model of the same layers: ties to even, zero points of 0."""
     from ai_edge_litert.interpreter import Interpreter
 
-    litert_layers._NUDGE, litert_layers._SIGNED_ZERO = np.float32(1), 0
+    litert_segment._NUDGE, litert_segment._SIGNED_ZERO = np.float32(1), 0
     graph = _compiled(source)
     engine = FastEngine(graph, threads=THREADS)
     if any(not isinstance(part, LiteRTPart) and part.node.fix for part in engine.parts):

@@ -133,3 +133,56 @@ def multiply(operands: Any, pos: int) -> int:
     for value, position in operands:
         product *= value * two(-position)
     return output(product, pos)
+
+
+def transposed(x: Any, x_pos: int, w: Any, w_pos: int, bias: Any, bias_pos: int, stride: Any, padding: Any,
+               size: Any, nonlinear: str, pos: int) -> list[Any]:
+    """One image: every pixel paints weights[kh][kw][o][c], stride apart; what falls outside the size is lost."""
+    channels = len(w[0][0])
+    top, _, left, _ = padding
+    painted: Any = [[[[] for _ in range(channels)] for _ in range(size[1])] for _ in range(size[0])]
+    for i, j, ky, kx in itertools.product(range(len(x)), range(len(x[0])), range(len(w)), range(len(w[0]))):
+        y, z = i * stride[0] + ky - top, j * stride[1] + kx - left
+        if 0 <= y < size[0] and 0 <= z < size[1]:
+            for channel in range(channels):
+                painted[y][z][channel] += list(zip(x[i][j], w[ky][kx][channel], strict=True))
+    return [[[weighted_sum(pairs, x_pos, w_pos, bias[channel], bias_pos, nonlinear, pos)
+              for channel, pairs in enumerate(pixel)] for pixel in row] for row in painted]
+
+
+def move(value: int, value_pos: int, pos: int) -> int:
+    """A value at another position."""
+    return output(value * two(-value_pos), pos)
+
+
+def single(op: str, value: int, value_pos: int, pos: int) -> int:
+    """An operator on one number (sections 5 and 7.5)."""
+    real = value * two(-value_pos)
+    if op == "hard_sigmoid":
+        return output(max(Fraction(0), real + 3) * Fraction(2731, 2**14), pos)
+    if op == "hard_swish":
+        return output(real * single("hard_sigmoid", value, value_pos, 7) * two(-7), pos)
+    return output(activate(real, op), pos)
+
+
+def prelu(value: int, value_pos: int, slope: int, slope_pos: int, pos: int) -> int:
+    real = value * two(-value_pos)
+    return output(real * slope * two(-slope_pos) if value < 0 else real, pos)
+
+
+def resized(x: Any, x_pos: int, size: Any, kind: str, pos: int) -> list[Any]:
+    """One image x[h][w][c]; a new pixel lies at i * old / new."""
+    height, width = len(x), len(x[0])
+    result = []
+    for row, column in itertools.product(range(size[0]), range(size[1])):
+        y, z = Fraction(row * height, size[0]), Fraction(column * width, size[1])
+        top, left = math.floor(y), math.floor(z)
+        down, right = min(top + 1, height - 1), min(left + 1, width - 1)
+        for channel in range(len(x[0][0])):
+            if kind == "nearest":
+                result.append(move(x[top][left][channel], x_pos, pos))
+                continue
+            above = x[top][left][channel] + (x[top][right][channel] - x[top][left][channel]) * (z - left)
+            below = x[down][left][channel] + (x[down][right][channel] - x[down][left][channel]) * (z - left)
+            result.append(output((above + (below - above) * (y - top)) * two(-x_pos), pos))
+    return result

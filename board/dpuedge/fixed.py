@@ -282,6 +282,35 @@ def narrow_sum(operands, ups, down, relu=False):
     return result.reshape(operands[0].shape)
 
 
+def narrow_product(first, second, down, relu=False):
+    """The product of two int8 arrays, then :func:`requantize` by ``down`` bits to int8; negative products become
+    zero with ``relu``. None where 32 bits might not hold it.
+
+    >>> narrow_product(np.array([37], np.int8), np.array([-20], np.int8), 3).tolist()
+    [-92]
+    """
+    if not -16 <= down <= 30:
+        return None
+    wide = np.int16 if 0 <= down <= 14 else np.int32
+    product = np.multiply(first, second, dtype=wide)
+    if down > 0:
+        product += wide(1 << (down - 1))
+        product >>= down
+    else:
+        product <<= -down
+    return np.clip(product, 0 if relu else -128, 127, out=product).astype(np.int8)
+
+
+def byte_table(function):
+    """The results of a function of one int8 array, for :func:`look_up`."""
+    return function(np.arange(256, dtype=np.uint8).view(np.int8))
+
+
+def look_up(table, values):
+    """Every int8 value's entry of a :func:`byte_table`."""
+    return np.take(table, values.view(np.uint8))
+
+
 def requantize(acc, acc_pos, pos, bits=8):
     """The DPU's one rounding: int64 ``acc`` at position ``acc_pos`` to ``bits``-bit at ``pos``.
 

@@ -23,7 +23,7 @@ def _fast(graph: Graph, core: Core | None) -> Engine:
         from dpuflow.engines.selftest import self_test
     except ImportError as error:
         raise engine_unavailable("fast", f"LiteRT cannot be imported ({error})") from None
-    self_test()
+    self_test(graph)
     from dpuflow.engines.fast import FastEngine
 
     return FastEngine(graph)

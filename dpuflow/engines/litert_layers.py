@@ -5,36 +5,31 @@ tie just above the half: half up for accumulators that are not negative. A layer
 the rest; one without takes the output zero point -128 and a bias raised by 128 << s, so that its
 accumulator is not negative. Exact for shifts up to 15 with ReLU and 14 without (engines
 specification, "half-even is made to round half-up"); every other layer is refused with a reason.
+
+LeakyReLU is two convolutions and a sum: one keeps what is positive, at zero point -128, the other what is
+negative, at zero point 127, with 13/128 times the scale, a hair less, so that ties go up there too. A float32 holds
+the products of the second exactly up to shift 9.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 
 import numpy as np
 
 from dpuedge import fixed
-from dpuflow.engines.litert_model import ModelWriter, Quantization
+from dpuflow.engines.litert_segment import Segment, Sums
 from dpuflow.ir.graph import Array, Graph, Node, Shape
 from dpuflow.ops.base import Padding, same_padding
 from dpuflow.ops.conv import ConvAttrs
 from dpuflow.ops.pool import average_factor
+from dpuflow.ops.transposed import TransposedAttrs
 
 MAX_SHIFT_RELU = 15
 MAX_SHIFT_SIGNED = 14
-_NUDGE = np.float32(1 + 2.0**-23)
-_SIGNED_ZERO = -128  # the zero point that keeps a signed output's accumulator from being negative
-
-
-@dataclass(frozen=True)
-class Sums:
-    """A layer as weighted sums: OHWI-like int8 weights, bias at accumulator scale, one shift."""
-
-    weights: Array
-    bias: Array
-    shift: int
-    nonlinear: str
+MAX_SHIFT_LEAKY = 9
+_ADD_RATIOS = range(-9, 8)  # binary logarithms of an operand's step by the sum's: XNNPACK's own range, less one
 
 
 def effective_bias(bias: Array, bias_pos: int, acc_pos: int, shift: int) -> Array:
@@ -63,21 +58,27 @@ def _parameters(graph: Graph, node: Node) -> Sums | str:
     channels = node.shape[-1]
     bias = np.zeros(channels, np.int64)
     if len(operands) > 2 and operands[2].data is not None and operands[2].fix is not None:
+        if node.attrs.nonlinear == "leaky_relu" and operands[2].fix.pos > acc_pos:
+            return "leaky_relu meets a bias finer than the accumulator"
         bias = effective_bias(np.broadcast_to(operands[2].data.reshape(-1), (channels,)),
                               operands[2].fix.pos, acc_pos, shift)
     return Sums(weights.data, bias, shift, node.attrs.nonlinear)
 
 
+_MAX_SHIFTS = {"none": MAX_SHIFT_SIGNED, "relu": MAX_SHIFT_RELU, "relu6": MAX_SHIFT_RELU,
+               "leaky_relu": MAX_SHIFT_LEAKY}
+
+
 def _refusal(sums: Sums, node: Node, per_channel: int) -> str | None:
     """Why LiteRT would not be exact on these numbers; None if it is."""
     assert node.fix is not None
-    limit = MAX_SHIFT_SIGNED if sums.nonlinear == "none" else MAX_SHIFT_RELU
+    if sums.nonlinear not in _MAX_SHIFTS:
+        return f"{sums.nonlinear} has no exact kernel"
+    limit = _MAX_SHIFTS[sums.nonlinear]
     if not 0 <= sums.shift <= limit:
-        return f"shift_cut {sums.shift} is outside 0..{limit}"
+        return f"shift_cut {sums.shift} is outside 0..{limit} for {sums.nonlinear}"
     if sums.nonlinear == "relu6" and node.fix.pos < 0:
         return f"relu6 at position {node.fix.pos} clips to a fraction"
-    if sums.nonlinear not in ("none", "relu", "relu6"):
-        return f"{sums.nonlinear} has no exact kernel"
     largest = 128 * 128 * per_channel + int(np.abs(sums.bias).max(initial=0)) + (128 << sums.shift)
     if largest >= 1 << 31:
         return "the accumulator may exceed 32 bits"
@@ -91,69 +92,6 @@ def _same_or_valid(x: Shape, kernel: tuple[int, int], stride: tuple[int, int], d
     return "SAME" if padding == same_padding((x[1], x[2]), kernel, stride, dilation) else None
 
 
-class Segment:
-    """One LiteRT model under construction: graph tensors by name."""
-
-    def __init__(self, graph: Graph) -> None:
-        self.graph = graph
-        self.writer = ModelWriter()
-        self.tensors: dict[str, int] = {}
-        self.zero_points: dict[str, int] = {}
-
-    def feature(self, node: Node, zero_point: int = 0) -> int:
-        """The tensor of a feature map (or of the segment's input)."""
-        assert node.fix is not None
-        if node.name not in self.tensors:
-            scale = np.array([2.0**-node.fix.pos], np.float32)
-            self.zero_points[node.name] = zero_point
-            self.tensors[node.name] = self.writer.tensor(node.name, node.shape, Quantization(scale, zero_point))
-        return self.tensors[node.name]
-
-    def padded(self, node: Node, attrs_padding: Padding, kind: str | None) -> tuple[int, str]:
-        """The operand, explicitly padded with the integer 0 where LiteRT's own padding would differ."""
-        source = self.feature(node)
-        if kind == "VALID" or (kind == "SAME" and self.zero_points[node.name] == 0):
-            return source, kind
-        assert node.fix is not None
-        top, bottom, left, right = attrs_padding
-        n, h, w, c = node.shape
-        quantization = Quantization(np.array([2.0**-node.fix.pos], np.float32), self.zero_points[node.name])
-        pads = np.array([[0, 0], [top, bottom], [left, right], [0, 0]], np.int32)
-        name = f"{node.name}/padded_{len(self.writer.graph.tensors)}"
-        output = self.writer.tensor(name, (n, h + top + bottom, w + left + right, c), quantization)
-        amounts = self.writer.tensor(f"{name}/pads", (4, 2), None, np.int32, pads)
-        value = self.writer.tensor(f"{name}/value", (1,), quantization, np.int8, np.zeros(1, np.int8))
-        self.writer.pad(source, amounts, value, output)
-        return output, "VALID"
-
-    def parameters(self, name: str, sums: Sums, weights: Array, axis: int, x: Node, out: Node) -> list[int]:
-        """Weight and bias tensors whose scales shift, nudge and compensate zero points."""
-        assert x.fix is not None and out.fix is not None
-        channels = weights.shape[axis]
-        step = np.float32(2.0 ** (x.fix.pos - sums.shift - out.fix.pos)) * _NUDGE
-        scale = np.full(channels, step, np.float32)
-        others = tuple(at for at in range(weights.ndim) if at != axis)
-        bias = sums.bias + self.zero_points[x.name] * weights.astype(np.int64).sum(axis=others)
-        if sums.nonlinear == "none":
-            bias = bias + (128 << sums.shift)
-        kernel = self.writer.tensor(f"{name}/weights", weights.shape, Quantization(scale, 0, axis), np.int8, weights)
-        bias_scale = scale * np.float32(2.0**-x.fix.pos)
-        biases = self.writer.tensor(f"{name}/bias", (channels,), Quantization(bias_scale, 0, 0), np.int32,
-                                    bias.astype(np.int32))
-        return [kernel, biases]
-
-    def output(self, node: Node, nonlinear: str) -> int:
-        """The tensor that a layer writes."""
-        return self.feature(node, _SIGNED_ZERO if nonlinear == "none" else 0)
-
-
-def _activation(sums: Sums, node: Node) -> str:
-    assert node.fix is not None
-    if sums.nonlinear == "relu6" and node.fix.pos >= 5:  # 6 * 2**5 > 127: only saturation remains
-        return "relu"
-    return sums.nonlinear
-
-
 Emit = Callable[[Segment], None]
 
 
@@ -163,8 +101,6 @@ def _conv(graph: Graph, node: Node) -> Emit | str:
         return sums
     attrs: ConvAttrs = node.attrs
     x = graph.operands(node)[0]
-    if attrs.groups != 1:
-        return "grouped convolution has no exact kernel yet"
     kh, kw, ic, _ = sums.weights.shape
     refusal = _refusal(sums, node, kh * kw * ic)
     if refusal:
@@ -174,10 +110,60 @@ def _conv(graph: Graph, node: Node) -> Emit | str:
     def emit(segment: Segment) -> None:
         source, padding = segment.padded(x, attrs.padding, kind)
         ohwi = np.ascontiguousarray(sums.weights.transpose(3, 0, 1, 2))
-        parameters = segment.parameters(node.name, sums, ohwi, 0, x, node)
-        segment.writer.conv2d([source, *parameters], segment.output(node, sums.nonlinear), attrs.stride,
-                              attrs.dilation, padding, _activation(sums, node))
+        segment.weighted(node, x, sums, ohwi, 0, lambda parameters, output, activation: segment.writer.conv2d(
+            [source, *parameters], output, attrs.stride, attrs.dilation, padding, activation))
     return emit
+
+
+def _transposed(graph: Graph, node: Node) -> Emit | str:
+    """One convolution makes every phase of the output as channels of its own; they are then put in place."""
+    sums = _parameters(graph, node)
+    if isinstance(sums, str):
+        return sums
+    x, attrs = graph.operands(node)[0], node.attrs
+    refusal = _refusal(sums, node, math.prod(sums.weights.shape) // sums.weights.shape[2])
+    if refusal:
+        return refusal
+    block = attrs.stride[0]
+    if attrs.stride[1] != block or any(size % block for size in attrs.size):
+        return "its output is no multiple of one stride"
+    weights, padding = phases(sums.weights, block, attrs, (x.shape[1], x.shape[2]))
+    if min(padding) < 0:
+        return "its kernel leaves out rows or columns of the input"
+    size = tuple(size // block for size in attrs.size)
+    made = node.replace(name=f"{node.name}/phases", shape=(node.shape[0], *size, weights.shape[3]))
+    spread = Sums(weights, np.tile(sums.bias, block * block), sums.shift, sums.nonlinear)
+
+    def emit(segment: Segment) -> None:
+        source, kind = segment.padded(x, padding, None if any(padding) else "VALID")
+        ohwi = np.ascontiguousarray(weights.transpose(3, 0, 1, 2))
+        segment.weighted(made, x, spread, ohwi, 0, lambda parameters, output, activation: segment.writer.conv2d(
+            [source, *parameters], output, (1, 1), (1, 1), kind, activation))
+        target = segment.feature(node, segment.zero_points[made.name])
+        segment.writer.depth_to_space(segment.tensors[made.name], target, block)
+    return emit
+
+
+def phases(weights: Array, block: int, attrs: TransposedAttrs, size: tuple[int, int]) -> tuple[Array, Padding]:
+    """(KH, KW, OC, IC) as a convolution's (rows, columns, IC, block * block * OC), and the padding of its input.
+
+    Output row block * m + r is the sum over k, with (r + pad - k) a multiple of the block, of the kernel's row k
+    times the input's row m + (r + pad - k) / block.
+    """
+    taps, pads = [], []
+    for kernel, pad, old, new in zip(weights.shape, (attrs.padding.top, attrs.padding.left), size, attrs.size,
+                                     strict=False):
+        found = [((r + pad - k) // block, r, k) for r in range(block) for k in range(kernel)
+                 if (r + pad - k) % block == 0]
+        first, last = min(found)[0], max(found)[0]
+        taps.append([(at - first, r, k) for at, r, k in found])
+        pads += [-first, new // block - 1 + last - (old - 1)]
+    reach = [max(at for at, _, _ in axis) + 1 for axis in taps]
+    made = np.zeros((*reach, weights.shape[3], block, block, weights.shape[2]), np.int8)
+    for down, r, k in taps[0]:
+        for across, q, j in taps[1]:
+            made[down, across, :, r, q] = weights[k, j].T
+    return made.reshape(*reach, weights.shape[3], -1), Padding(*pads)
 
 
 def _depthwise_sums(node: Node, x: Node, sums: Sums, attrs: ConvAttrs) -> Emit | str:
@@ -191,9 +177,8 @@ def _depthwise_sums(node: Node, x: Node, sums: Sums, attrs: ConvAttrs) -> Emit |
     def emit(segment: Segment) -> None:
         source, padding = segment.padded(x, attrs.padding, kind)
         flat = sums.weights.reshape(1, kh, kw, channels * multiplier)
-        parameters = segment.parameters(node.name, sums, flat, 3, x, node)
-        segment.writer.depthwise([source, *parameters], segment.output(node, sums.nonlinear), attrs.stride,
-                                 attrs.dilation, padding, _activation(sums, node), multiplier)
+        segment.weighted(node, x, sums, flat, 3, lambda parameters, output, activation: segment.writer.depthwise(
+            [source, *parameters], output, attrs.stride, attrs.dilation, padding, activation, multiplier))
     return emit
 
 
@@ -215,9 +200,9 @@ def _dense(graph: Graph, node: Node) -> Emit | str:
 
     def emit(segment: Segment) -> None:
         matrix = np.ascontiguousarray(sums.weights.transpose(1, 0))
-        parameters = segment.parameters(node.name, sums, matrix, 0, x, node)
-        segment.writer.fully_connected([segment.feature(x), *parameters], segment.output(node, sums.nonlinear),
-                                       _activation(sums, node))
+        source = segment.feature(x)
+        segment.weighted(node, x, sums, matrix, 0, lambda parameters, output, activation:
+                         segment.writer.fully_connected([source, *parameters], output, activation))
     return emit
 
 
@@ -258,13 +243,12 @@ def _max_pool(graph: Graph, node: Node) -> Emit | str:
     if x.fix != node.fix:
         return "input and output positions differ"
     kind = _same_or_valid(x.shape, attrs.kernel, attrs.stride, (1, 1), attrs.padding)
-    if kind is None:
-        return "its padding is neither SAME nor VALID"
 
     def emit(segment: Segment) -> None:
-        source = segment.feature(x)
+        # LiteRT's own padding never wins; -128 does not win against a pixel either.
+        source, padding = (segment.feature(x), kind) if kind else segment.padded(x, attrs.padding, None, -128)
         target = segment.feature(node, segment.zero_points[x.name])
-        segment.writer.max_pool(source, target, attrs.kernel, attrs.stride, kind)
+        segment.writer.max_pool(source, target, attrs.kernel, attrs.stride, padding)
     return emit
 
 
@@ -280,14 +264,50 @@ def _reshape(graph: Graph, node: Node) -> Emit | str:
     return emit
 
 
+def _add(graph: Graph, node: Node) -> Emit | str:
+    """XNNPACK adds integers times powers of two and rounds half up by a shift, as the DPU does (section 7.1)."""
+    operands, relu = graph.operands(node), node.attrs.nonlinear == "relu"
+    assert node.fix is not None
+    if len(operands) != 2 or any(one.shape != node.shape or one.data is not None for one in operands):
+        return "it does not add two maps of one shape"
+    ups = [node.fix.pos - one.fix.pos for one in operands if one.fix]
+    if any(up not in _ADD_RATIOS for up in ups) or max(ups) - min(ups) > _ADD_RATIOS[-1]:
+        return "its positions lie too far apart"
+
+    def emit(segment: Segment) -> None:
+        first, second = (segment.plain(one) for one in operands)
+        segment.writer.add(first, second, segment.feature(node), "relu" if relu else "none")
+    return emit
+
+
+def _concat(graph: Graph, node: Node) -> Emit | str:
+    operands = graph.operands(node)
+    if any(one.fix != node.fix for one in operands):
+        return "input and output positions differ"
+    if any(one.data is not None for one in operands):
+        return "it joins a constant"
+
+    def emit(segment: Segment) -> None:
+        sources = [segment.feature(one) for one in operands]
+        zero_points = {segment.zero_points[one.name] for one in operands}
+        if len(zero_points) > 1:
+            sources = [segment.plain(one) for one in operands]
+        zero_point = zero_points.pop() if len(zero_points) == 1 else 0
+        segment.writer.concat(sources, segment.feature(node, zero_point), node.attrs.axis)
+    return emit
+
+
 LAYERS: Mapping[str, Callable[[Graph, Node], Emit | str]] = {
     "conv2d": _conv,
     "depthwise_conv2d": _depthwise,
+    "transposed_conv2d": _transposed,
     "dense": _dense,
     "avg_pool": _avg_pool,
     "mean": _mean,
     "max_pool": _max_pool,
     "reshape": _reshape,
+    "add": _add,
+    "concat": _concat,
 }
 
 

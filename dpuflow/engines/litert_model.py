@@ -136,6 +136,27 @@ class ModelWriter:
         self.operator(schema.BuiltinOperator.RESHAPE, [source, target], output, options,
                       schema.BuiltinOptions.ReshapeOptions, 1)
 
+    def add(self, first: int, second: int, output: int, activation: str) -> None:
+        """ADD of two maps."""
+        options = schema.AddOptionsT()
+        options.fusedActivationFunction = ACTIVATIONS[activation]
+        self.operator(schema.BuiltinOperator.ADD, [first, second], output, options,
+                      schema.BuiltinOptions.AddOptions, 2)
+
+    def concat(self, sources: list[int], output: int, axis: int) -> None:
+        """CONCATENATION of maps of one scale and zero point."""
+        options = schema.ConcatenationOptionsT()
+        options.axis, options.fusedActivationFunction = axis, ACTIVATIONS["none"]
+        self.operator(schema.BuiltinOperator.CONCATENATION, sources, output, options,
+                      schema.BuiltinOptions.ConcatenationOptions, 2)
+
+    def depth_to_space(self, source: int, output: int, block: int) -> None:
+        """DEPTH_TO_SPACE."""
+        options = schema.DepthToSpaceOptionsT()
+        options.blockSize = block
+        self.operator(schema.BuiltinOperator.DEPTH_TO_SPACE, [source], output, options,
+                      schema.BuiltinOptions.DepthToSpaceOptions, 2)
+
     def finish(self, inputs: list[int], outputs: list[int]) -> bytes:
         """The model's bytes."""
         self.graph.inputs, self.graph.outputs = np.array(inputs, np.int32), np.array(outputs, np.int32)

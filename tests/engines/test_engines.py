@@ -78,24 +78,55 @@ def test_effective_bias_is_exact(bias, finer, shift, acc):
 
 
 def test_self_test_fails_without_the_nudge(monkeypatch):
-    from dpuflow.engines import litert_layers
+    from dpuflow.engines import litert_segment
 
-    monkeypatch.setattr(litert_layers, "_NUDGE", np.float32(1))
+    monkeypatch.setattr(litert_segment, "_NUDGE", np.float32(1))
     found = selftest.failures()
     assert found
     assert "differ" in found[0]
 
 
+@pytest.mark.parametrize("shift", range(10))
+def test_leaky_ties_at_every_shift(shift):
+    graph = selftest.leaky_graph(shift)
+    assert isinstance(FastEngine(graph, threads=1).parts[0], LiteRTPart)
+    assert_same_bits(graph, selftest.leaky_input(shift))
+
+
+@pytest.mark.parametrize(("kind", "name", "value"), [
+    ("leaky_relu", "_LEAKY_FACTOR", np.float32(26 / 256)), ("leaky_relu", "_NEGATIVE_ZERO", 126),
+    ("concat", "_SIGNED_ZERO", -127), ("add", "_SIGNED_ZERO", -127)])
+def test_self_test_sees_wrong_numbers_of_each_kind(monkeypatch, kind, name, value):
+    from dpuflow.engines import litert_segment
+
+    assert selftest.failures([kind]) == []
+    monkeypatch.setattr(litert_segment, name, value)
+    assert selftest.failures([kind])
+
+
+def test_self_test_probes_what_a_network_uses(monkeypatch):
+    asked = []
+    monkeypatch.setattr(selftest, "_passed", set())
+    monkeypatch.setattr(selftest, "failures", lambda wanted: asked.append(sorted(wanted)) or [])
+    for graph in (simple_graph(), selftest.leaky_graph(8), selftest.leaky_graph(9), selftest._joined()):
+        selftest.self_test(graph)
+    assert asked == [[], ["leaky_relu"], ["add", "concat"]]
+
+
+def test_every_probe_passes():
+    assert selftest.failures(selftest.PROBES) == []
+
+
 def test_fast_engine_refuses_when_the_self_test_fails(monkeypatch):
-    monkeypatch.setattr(selftest, "_passed", False)
-    monkeypatch.setattr(selftest, "failures", lambda: ["ties: 3 of 9 values of 'y' differ"])
+    monkeypatch.setattr(selftest, "_passed", set())
+    monkeypatch.setattr(selftest, "failures", lambda wanted: ["ties: 3 of 9 values of 'y' differ"])
     with pytest.raises(EngineError, match=r"not exact on this CPU.*reference"):
         open_engine(random_network(0), "fast")
 
 
 def test_fast_engine_without_litert_names_the_way_out(monkeypatch):
     monkeypatch.setitem(sys.modules, "ai_edge_litert", None)
-    for name in ("litert_model", "litert_layers", "fast", "selftest"):
+    for name in ("litert_model", "litert_segment", "litert_layers", "fast", "selftest"):
         monkeypatch.delitem(sys.modules, f"dpuflow.engines.{name}")
     with pytest.raises(EngineError, match=r"LiteRT cannot be imported.*--engine reference"):
         open_engine(random_network(0), "fast")

@@ -61,15 +61,43 @@ def joined(pos_a: int, pos_b: int, out: int, op: str) -> Graph:
     return verify(infer_shapes(Graph("joined", tuple(nodes), ("s", "r"))))
 
 
-@pytest.mark.parametrize(("op", "positions", "narrow"), [
-    ("add", (4, 6, 3), True), ("add", (-3, 12, 5), True), ("add", (0, 28, 5), False), ("concat", (5, 5, 5), True),
-    ("concat", (5, 4, 5), False)])
-def test_the_engine_uses_them_where_they_hold(op, positions, narrow):
+@pytest.mark.parametrize(("op", "positions", "kind"), [
+    ("add", (4, 6, 3), "LiteRT"), ("add", (-3, 12, 5), "narrow"), ("add", (0, 28, 5), "reference"),
+    ("concat", (5, 5, 5), "LiteRT"), ("concat", (5, 4, 5), "narrow")])
+def test_the_engine_uses_them_where_they_hold(op, positions, kind):
     graph = joined(*positions, op)
     engine, chance = FastEngine(graph), np.random.default_rng(1)
     inputs = {name: chance.integers(-128, 128, (3, 5, 7, 3)).astype(np.int8) for name in "ab"}
     got, expected = (one.run(inputs, int8=True) for one in (engine, ReferenceEngine(graph)))
     for name in graph.outputs:
         np.testing.assert_array_equal(got[name], expected[name])
-    (part,) = [part for part in engine.parts if isinstance(part, NumPyPart) and part.node.name == "s"]
-    assert (part.compute is not None) == narrow
+    part = engine.parts[0]
+    found = ("narrow" if part.compute else "reference") if isinstance(part, NumPyPart) else "LiteRT"
+    assert found == kind
+
+
+@given(st.integers(-18, 32), st.booleans(), st.sampled_from([(3, 4), (1, 4), (3, 1)]), st.integers(0, 2**32 - 1))
+def test_narrow_products_are_the_wide_ones(down, relu, shape, seed):
+    chance = np.random.default_rng(seed)
+    a, b = chance.integers(-128, 128, (3, 4)).astype(np.int8), chance.integers(-128, 128, shape).astype(np.int8)
+    a[0, 0] = b[0, 0] = -128
+    got, wide = fixed.narrow_product(a, b, down, relu), a.astype(np.int64) * b
+    if got is None:
+        assert not -16 <= down <= 30
+    else:
+        expected = fixed.requantize(np.maximum(wide, 0) if relu else wide, down, 0)
+        np.testing.assert_array_equal(got, expected, strict=True)
+
+
+def test_ties_and_ends_of_products():
+    """Every pair of int8 numbers."""
+    a, b = (side.astype(np.int8) for side in np.mgrid[-128:128, -128:128])
+    for down in (-1, 0, 1, 7, 13, 14, 15):
+        expected = fixed.requantize(a.astype(np.int64) * b, down, 0)
+        np.testing.assert_array_equal(fixed.narrow_product(a, b, down), expected)
+
+
+def test_tables_hold_every_byte():
+    table = fixed.byte_table(lambda every: np.maximum(every, 0))
+    every = np.arange(-128, 128).astype(np.int8)
+    assert fixed.look_up(table, every).tolist() == [0] * 128 + list(range(128))
