@@ -124,7 +124,9 @@ def quantize(values, pos, rounding="half_up", bits=8):
     """
     low, high = int_range(bits)
     if np.asarray(values).dtype == np.float32 and rounding != "trunc":
-        rounded = _nearest(np.asarray(values) * np.float32(2.0 ** pos), rounding)
+        with np.errstate(over="ignore"):  # what overflows saturates
+            scaled = np.asarray(values) * np.float32(2.0 ** pos)
+        rounded = _nearest(scaled, rounding)
     else:
         rounded = ROUNDINGS[rounding](np.asarray(values, dtype=np.float64) * 2.0 ** pos)
     rounded = np.fmin(np.fmax(rounded, low), high)

@@ -6,6 +6,7 @@ the single rounding follows it.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from dpuedge import fixed
+from dpuflow.errors import GraphError
 from dpuflow.ir.graph import Array, Fix
 from dpuflow.ops.base import Case, Fixed, OpDef, same_shape
 
@@ -27,6 +29,10 @@ class LeakyAttrs:
     """The slope for negative values in float; the DPU knows 26/256 only."""
 
     alpha: float = LEAKY_FACTOR / 256
+
+    def __post_init__(self) -> None:
+        if not math.isfinite(self.alpha):
+            raise GraphError("impossible slope of a leaky ReLU", got=self.alpha)
 
 
 def float_nonlinear(x: Array, nonlinear: str, alpha: float = LEAKY_FACTOR / 256) -> Array:

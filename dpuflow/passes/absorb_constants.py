@@ -9,12 +9,16 @@ from __future__ import annotations
 import numpy as np
 
 from dpuedge import fixed
+from dpuflow.errors import GraphError
 from dpuflow.ir.graph import Fix, Graph, Node, const, rebuild
 
 
 def _integers(node: Node, attrs: object) -> Node:
     pos, bits, rounding = (getattr(attrs, key) for key in ("pos", "bits", "rounding"))
     assert node.data is not None
+    if not np.isfinite(node.data).all():
+        raise GraphError("a constant holds NaN or infinite values", where=f"node '{node.name}'",
+                         remedy="look at the training that made it")
     if pos == fixed.ALL_ZERO_POS:
         # The quantizer's mark for all zeros: zero at any position (arithmetic specification, 1).
         return const(node.name, np.zeros(node.shape, np.int8), Fix(0, bits))
