@@ -179,6 +179,13 @@ def test_a_normalisation_with_bad_terms_is_named():
         expand_batch_norm(broken, config("n"))
 
 
+def test_a_normalisation_of_truth_values_is_named():
+    made = graph(x(), *terms("n", 2)[:2], const_node("n/mean", np.array([True, False])), *terms("n", 2)[3:], node(
+        "n", "FusedBatchNorm", "x", "n/gamma", "n/beta", "n/mean", "n/variance", epsilon=0.1, is_training=False))
+    with pytest.raises(GraphError, match=r"node 'n'.*not numbers in float.*expected float32.*bool"):
+        expand_batch_norm(made, config("r"))
+
+
 def normed(source: str, size: int):
     return (const("s", size), node("m", "Mul", source, "s"), const("o", size), node("n", "Add", "m", "o"),
             node("r", "Relu", "n"))

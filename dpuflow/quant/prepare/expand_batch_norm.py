@@ -33,6 +33,10 @@ def _terms(graph: TFGraph, norm: TFNode, roles: Mapping[str, str], epsilon: str)
     if norm.op == _OLD and not norm.get("scale_after_normalization", True):
         gamma = gamma * 0 + 1
     shapes = {term.shape for term in (beta, mean, variance, gamma)}
+    kinds = {term.dtype.name for term in (beta, mean, variance, gamma)}
+    if any(term.dtype.kind != "f" for term in (beta, mean, variance, gamma)):
+        raise GraphError("the terms of a batch normalisation are not numbers in float",
+                         where=f"node '{norm.name}' ({norm.op})", got=", ".join(sorted(kinds)), expected="float32")
     if len(shapes) != 1 or gamma.ndim != 1:
         raise GraphError("the terms of a batch normalisation are not vectors of one length",
                          where=f"node '{norm.name}' ({norm.op})", got=", ".join(map(str, sorted(shapes))))
