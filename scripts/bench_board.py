@@ -1,18 +1,22 @@
-"""What the board's runner costs beside the network, and whether it grows over many runs.
+"""What the board's runner costs beside the network, what a second thread gains, and whether it grows over many runs.
 
     .venv/bin/python scripts/bench_board.py [--model build/chars74k/compile] [--runs 20000] [--soak 1000000]
 
 The network is replaced by a runner that answers at once, so that only the runner's own work is timed: a
-32x32 picture from memory to int8, and the answer from its logits. No DPU runs.
+32x32 picture from memory to int8, and the answer from its logits. Threads are timed over the tests' stand-in for the
+board's library (needs a C compiler). No DPU runs.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
+import shutil
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from argparse import Namespace
 from pathlib import Path
@@ -91,10 +95,36 @@ def import_ms(rounds: int = 9) -> float:
     return statistics.median(wall(_IMPORT) - wall("pass") for _ in range(rounds))
 
 
+def threads(rounds: int, pictures: int = 1000, work: int = 1_000_000) -> dict[str, float]:
+    """Pictures a second on one and on two threads over the stand-in library, whose runs keep a core busy."""
+    sys.path.insert(0, str(ROOT / "tests" / "board"))
+    import n2cube_board
+
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        library = folder / "libn2cube.so"
+        n2cube_board.build_library(library)
+        settings, _ = n2cube_board.make(folder, library, pictures)
+        environment = {**os.environ, "N2CUBE_WORK": str(work), **{key: str(value) for key, value in settings.items()}}
+
+        def rate(count: int) -> float:
+            command = [sys.executable, str(ROOT / "board" / "run_dpu.py"), str(folder / "model" / "libdpumodeltiny.so"),
+                       "--input", str(folder / "x.npy"), "--json", "--profile", "--threads", str(count)]
+            done = subprocess.run(command, check=True, capture_output=True, text=True, env=environment)
+            found: float = json.loads(done.stdout)["profile"]["per_second"]
+            return found
+
+        pairs = [(rate(1), rate(2)) for _ in range(rounds)]
+    one, two, ratio = (statistics.median(column) for column in zip(*[(a, b, b / a) for a, b in pairs], strict=True))
+    return {"one_per_second": one, "two_per_second": two, "two_over_one": ratio}
+
+
 def run(options: argparse.Namespace) -> None:
     model = manifest.load(str(options.model))
     found: dict[str, Any] = {"beside the network, one picture": overhead(model, options.runs),
                              "import": {"run_dpu_ms": import_ms()}}
+    if shutil.which("cc"):
+        found["threads, stand-in library"] = threads(rounds=5)
     if options.soak:
         found["soak"] = soak(model, options.soak)
     print(json.dumps(found, indent=1))

@@ -9,16 +9,16 @@ import subprocess
 import sys
 from pathlib import Path
 
-import elf_builder
+import n2cube_board
 import numpy as np
 import pytest
 from board_model import manifest_data
+from n2cube_board import IN_POS, OUT_POS
 
 from dpuedge import failures
 
 HERE = Path(__file__).parent
 RUN = Path(__file__).resolve().parents[2] / "board" / "run_dpu.py"
-IN_POS, OUT_POS = 5, 3
 
 VART = '''
 """A fake vart: one int8 input, the first three values come back."""
@@ -77,37 +77,14 @@ def library(tmp_path_factory):
     if not shutil.which("cc"):
         pytest.skip("no C compiler")
     path = tmp_path_factory.mktemp("lib") / "libn2cube.so"
-    subprocess.run(["cc", "-O1", "-shared", "-fPIC", "-o", str(path), str(HERE / "n2cube_standin.c")], check=True)
+    n2cube_board.build_library(path)
     return path
-
-
-def write_manifest(folder: Path, tool: str, name: str = "tiny") -> None:
-    data = manifest_data(b"", tool=tool, files={})
-    (folder / f"{name}.json").write_text(json.dumps(data))
 
 
 @pytest.fixture
 def board(tmp_path, library, monkeypatch):
     """A folder with a model library, images, and an environment in which the stand-in is the board's runtime."""
-    model = tmp_path / "model"
-    model.mkdir()
-    strings = elf_builder.Strings()
-    nodes = [elf_builder.node(strings, "net_conv", 1, [0], [1], []),
-             elf_builder.node(strings, "net_out", 1, [1], [2], [])]
-    tensors = [elf_builder.tensor(2, 32, 32, 1, IN_POS), elf_builder.tensor(1, 1, 1, 3, 4),
-               elf_builder.tensor(4, 1, 1, 3, OUT_POS)]
-    sections = elf_builder.kernel_sections("tiny", nodes, tensors, b"", 0, strings)
-    (model / "libdpumodeltiny.so").write_bytes(elf_builder.elf(sections))
-    write_manifest(model, "dnnc 3.1")
-    images = np.random.default_rng(1).integers(-128, 128, (4, 32, 32, 1)).astype(np.int8)
-    answers = np.random.default_rng(2).integers(-128, 128, (4, 3)).astype(np.int8)
-    np.save(tmp_path / "x.npy", images)
-    head = struct.pack("<IIIiIiI", 32, 32, 1, IN_POS, 3, OUT_POS, 4)
-    rows = b"".join(image.tobytes() + answer.tobytes() for image, answer in zip(images, answers, strict=True))
-    (tmp_path / "table").write_bytes(head + rows)
-    (tmp_path / "dpu").write_text("")
-    settings = {"DPUEDGE_DEVICE": tmp_path / "dpu", "DPUEDGE_N2CUBE": library, "N2CUBE_TABLE": tmp_path / "table",
-                "N2CUBE_KERNEL": "tiny", "N2CUBE_INPUT": "net_conv", "N2CUBE_OUTPUT": "net_out"}
+    settings, answers = n2cube_board.make(tmp_path, library)
     for name, value in settings.items():
         monkeypatch.setenv(name, str(value))
     monkeypatch.answers = answers
