@@ -15,25 +15,13 @@ import numpy as np
 from dpuedge import fixed
 from dpuflow.compare.differences import Comparison, TensorDifference, compare_values, run_graph
 from dpuflow.compare.match import has_parameters
-from dpuflow.errors import DataError, FormatError
-from dpuflow.formats.graphdef import read_bytes
+from dpuflow.errors import DataError
+from dpuflow.formats.tflite import open_tflite
 from dpuflow.ir.graph import Array, Graph, Node
 from dpuflow.model import Model
 
 _WEIGHTED = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV")
 _NOTE = ("TFLite rounds with scales of its own: values are compared in real units, and differences are expected",)
-
-
-def open_tflite(path: Path) -> Any:
-    """An interpreter with its tensors allocated; FormatError for what is no TFLite file."""
-    from ai_edge_litert.interpreter import Interpreter
-
-    try:
-        interpreter = Interpreter(model_content=read_bytes(path))
-        interpreter.allocate_tensors()
-    except (ValueError, RuntimeError) as error:
-        raise FormatError(f"not a TFLite file ({error})", where=path) from None
-    return interpreter
 
 
 def _real(values: Array, details: Mapping[str, Any]) -> Array:

@@ -18,4 +18,8 @@ def describe(path: Path | str) -> Description:
         return describe_xmodel(path)
     if path.suffix.lower() in DNNDK_SUFFIXES:
         return describe_elf(path)
+    if path.suffix.lower() == ".tflite":
+        from dpuflow.describe.from_tflite import describe_tflite
+
+        return describe_tflite(path)
     return describe_graph(load(path), path)

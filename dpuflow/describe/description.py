@@ -79,6 +79,9 @@ def _without_empty(values: dict[str, Any]) -> dict[str, Any]:
 def _fixed(layer: Layer) -> str:
     if layer.fix_point is not None:
         return f"int{layer.bit_width or 8}@{layer.fix_point}"
+    if "dtype" in layer.notes:
+        scale = layer.notes.get("scale")
+        return str(layer.notes["dtype"]) + (f" x {scale:.4g}" if scale is not None else "")
     return "float32" if layer.shape else ""
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 
+import numpy as np
 import pytest
 
 from dpuflow.compiler.driver import compile_graph
@@ -13,6 +14,7 @@ from dpuflow.compiler.xmodel import to_xir
 from dpuflow.describe.describe import describe
 from dpuflow.describe.description import as_json, as_text
 from dpuflow.describe.page import page
+from dpuflow.engines.litert_model import ModelWriter, Quantization
 from dpuflow.errors import FormatError
 from dpuflow.formats.xir import XValue, write_xmodel
 from dpuflow.target.select import find_target
@@ -96,3 +98,30 @@ def test_no_model(tmp_path):
         describe(tmp_path / "x.xmodel")
     with pytest.raises(FormatError, match="no such file"):
         describe(tmp_path / "absent.xmodel")
+
+
+def test_a_tflite_file_can_be_looked_at(tmp_path):
+    writer = ModelWriter()
+    x = writer.tensor("x", (1, 2, 2, 2), Quantization(np.float32(1 / 16)))
+    w = writer.tensor("w", (3, 1, 1, 2), Quantization(np.full(3, 1 / 64, np.float32)),
+                      data=np.ones((3, 1, 1, 2), np.int8))
+    b = writer.tensor("b", (3,), Quantization(np.full(3, 1 / 1024, np.float32)), np.int32, np.zeros(3, np.int32))
+    y = writer.tensor("y", (1, 2, 2, 3), Quantization(np.float32(0.25), -7))
+    writer.conv2d([x, w, b], y, (1, 1), (1, 1), "VALID", "relu")
+    (tmp_path / "one.tflite").write_bytes(writer.finish([x], [y]))
+    found = describe(tmp_path / "one.tflite")
+    assert (found.kind, found.quantized, found.parameters) == ("TFLite file, for comparison only", True, 9)
+    (layer,) = found.layers
+    assert (layer.name, layer.op, layer.inputs, layer.shape) == ("y", "CONV_2D", ("x",), (1, 2, 2, 3))
+    assert layer.notes == {"dtype": "int8", "scale": 0.25, "zero_point": -7}
+    text = as_text(found)
+    assert "int8 x 0.25" in text
+    assert "neither emulated nor compiled" in text
+    json.dumps(as_json(found))
+    assert "CONV_2D" in page(found)
+
+
+def test_a_damaged_tflite_file(tmp_path):
+    (tmp_path / "bad.tflite").write_bytes(b"no TFLite")
+    with pytest.raises(FormatError, match="not a TFLite file"):
+        describe(tmp_path / "bad.tflite")
