@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from dpuflow.ir.graph import Fix, Graph, Node, const
 from dpuflow.ir.verify import infer_shapes, verify
+from dpuflow.ops.activation import LeakyAttrs
 from dpuflow.ops.base import Padding, same_padding
 from dpuflow.ops.conv import ConvAttrs, DenseAttrs
 from dpuflow.ops.elementwise import EltwiseAttrs
-from dpuflow.ops.movement import ReshapeAttrs
+from dpuflow.ops.movement import ConcatAttrs, PadAttrs, ReshapeAttrs
 from dpuflow.ops.pool import MeanAttrs, PoolAttrs
+from dpuflow.ops.resize import ResizeAttrs
+from dpuflow.ops.slicing import SliceAttrs, TransposeAttrs
+from dpuflow.ops.transposed import TransposedAttrs
 
 
 class RandomNetwork:
@@ -23,12 +29,16 @@ class RandomNetwork:
 
     def grow(self, layers: int) -> Graph:
         for index in range(layers):
-            kinds = (self.conv, self.conv, self.depthwise, self.max_pool, self.avg_pool, self.residual)
+            kinds = self.kinds()
             kinds[self.rng.integers(len(kinds))](f"n{index}")
         (self.mean if self.rng.random() < 0.5 else self.flatten)("head")
         self.dense("logits")
         self.add(Node("probabilities", "softmax", (self.last.name,)), keep=False)
         return verify(infer_shapes(Graph("random", tuple(self.nodes), (self.last.name, "probabilities"))))
+
+    def kinds(self) -> tuple[Callable[[str], None], ...]:
+        """The layers to draw from."""
+        return self.conv, self.conv, self.depthwise, self.max_pool, self.avg_pool, self.residual
 
     def add(self, node: Node, keep: bool = True) -> Node:
         shaped = infer_shapes(Graph("random", (*self.nodes, node), (node.name,)))
@@ -104,6 +114,61 @@ class RandomNetwork:
 
     def dense(self, name: str) -> None:
         self.weighted(name, "dense", DenseAttrs(str(self.rng.choice(["none", "relu"]))), (self.last.shape[1], 5), 5)
+
+
+class BranchedNetwork(RandomNetwork):
+    """The other operators too: maps are joined, moved, gated, enlarged."""
+
+    def kinds(self) -> tuple[Callable[[str], None], ...]:
+        enlarging = (self.transposed, self.enlarged) if max(self.last.shape[1:3]) <= 10 else ()
+        return (self.conv, self.max_pool, self.residual, self.joined, self.moved, self.gated, self.single, *enlarging)
+
+    def fix_near(self, spread: int = 1) -> Fix:
+        return Fix(self.last.fix.pos + int(self.rng.integers(-spread, spread + 1)))
+
+    def joined(self, name: str) -> None:
+        """A branch beside what it comes from, at common or other positions."""
+        first, fix = self.last, self.fix_near() if self.rng.random() < 0.3 else self.last.fix
+        self.weighted(f"{name}/branch", "conv2d", self.conv_attrs((1, 1)), (1, 1, first.shape[3], 2), 2)
+        if self.last.shape[:3] != first.shape[:3]:
+            return
+        if self.rng.random() < 0.7:
+            self.nodes[-1] = self.last = self.last.replace(fix=first.fix)
+        self.add(Node(name, "concat", (first.name, self.last.name), ConcatAttrs(3), fix=fix))
+
+    def moved(self, name: str) -> None:
+        height, width = self.last.shape[1:3]
+        op, attrs = [("pad", PadAttrs(((0, 0), (1, 0), (0, 1), (0, 0)))), ("identity", None),
+                     ("slice", SliceAttrs(((0, height, 1), (0, width, 2), (0, self.last.shape[3], 1)))),
+                     ("transpose", TransposeAttrs((0, 2, 1, 3)))][self.rng.integers(4)]
+        self.add(Node(name, op, (self.last.name,), attrs, fix=self.fix_near()))
+
+    def gated(self, name: str) -> None:
+        """A map times the hard sigmoid of its mean."""
+        x = self.last
+        self.add(Node(f"{name}/mean", "mean", (x.name,), MeanAttrs(True), fix=x.fix))
+        self.add(Node(f"{name}/gate", "hard_sigmoid", (self.last.name,), None, fix=Fix(7)))
+        self.add(Node(name, "mul", (x.name, self.last.name), EltwiseAttrs(), fix=x.fix))
+
+    def single(self, name: str) -> None:
+        op = str(self.rng.choice(["relu", "relu6", "leaky_relu", "hard_swish"]))
+        self.add(Node(name, op, (self.last.name,), LeakyAttrs() if op == "leaky_relu" else None, fix=self.fix_near()))
+
+    def transposed(self, name: str) -> None:
+        height, width, channels = self.last.shape[1:]
+        kernel, outputs = (int(self.rng.integers(2, 4)),) * 2, int(self.rng.integers(1, 5))
+        attrs = TransposedAttrs((2 * height, 2 * width), (2, 2), Padding(0, kernel[0] - 2, 0, kernel[0] - 2),
+                                str(self.rng.choice(["none", "relu", "leaky_relu"])))
+        self.weighted(name, "transposed_conv2d", attrs, (*kernel, outputs, channels), outputs)
+
+    def enlarged(self, name: str) -> None:
+        size = (2 * self.last.shape[1], 2 * self.last.shape[2])
+        self.add(Node(name, "resize_nearest", (self.last.name,), ResizeAttrs(size), fix=self.last.fix))
+
+
+def branched_network(seed: int, layers: int = 6) -> Graph:
+    """A network of more operators than :func:`random_network`'s."""
+    return BranchedNetwork(seed).grow(layers)
 
 
 def random_network(seed: int, layers: int = 4) -> Graph:

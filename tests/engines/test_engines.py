@@ -17,7 +17,7 @@ from dpuflow.errors import ConfigError, EngineError, GraphError
 from dpuflow.ir.graph import Fix, Graph, Node
 from dpuflow.passes import FOR_DPU, run_passes
 
-from engines.networks import full_range_input, random_network
+from engines.networks import branched_network, full_range_input, random_network
 
 
 def every_tensor(graph: Graph) -> tuple[str, ...]:
@@ -37,6 +37,16 @@ def assert_same_bits(graph: Graph, x: np.ndarray) -> None:
 def test_fast_equals_reference_on_random_networks(seed):
     graph = random_network(seed)
     assert_same_bits(graph, full_range_input(graph, seed))
+
+
+@given(st.integers(0, 10**6))
+@settings(max_examples=60, deadline=None)
+def test_fast_equals_reference_where_maps_are_joined_moved_and_gated(seed):
+    graph = branched_network(seed)
+    x = full_range_input(graph, seed)
+    assert_same_bits(graph, x)
+    alone = FastEngine(graph, threads=1).run(x, ("logits",), int8=True)["logits"]  # only what the outputs need
+    np.testing.assert_array_equal(alone, ReferenceEngine(graph).run(x, ("logits",), int8=True)["logits"])
 
 
 @given(st.integers(0, 10**6))
