@@ -157,6 +157,24 @@ def test_batches_of_different_sizes():
             assert np.array_equal(part[name], value[:size])
 
 
+def test_large_batches_run_in_parts(monkeypatch):
+    """Three images at once, and one left over; a constant that is asked for stays one."""
+    from dpuflow.engines import fast
+
+    graph = random_network(5)
+    names = every_tensor(graph)
+    x, constant = full_range_input(graph, 5, batch=7), next(node.name for node in graph.nodes if node.data is not None)
+    whole = FastEngine(graph, threads=1).run(x, (*names, constant), int8=True)
+    largest = max(node.shape[1] * node.shape[2] * node.shape[3] for node in graph.nodes
+                  if node.data is None and len(node.shape) == 4)
+    monkeypatch.setattr(fast, "_CACHED_BYTES", 3 * largest)
+    engine = FastEngine(graph, threads=1)
+    assert engine.images_at_once == 3
+    parts = engine.run(x, (*names, constant), int8=True)
+    for name, value in whole.items():
+        np.testing.assert_array_equal(parts[name], value, strict=True)
+
+
 def simple_graph() -> Graph:
     return Graph("simple", (Node("x", "input", shape=(1, 2), fix=Fix(6)),
                             Node("y", "relu", ("x",), shape=(1, 2), fix=Fix(6))), ("y",))
