@@ -121,10 +121,10 @@ def module_name(path: Path) -> str:
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
-def top_level_imports(path: Path, modules: set[str]) -> set[str]:
-    """Library modules that are imported when this one is, not later inside functions or for types."""
+def library_imports(path: Path, modules: set[str]) -> set[str]:
+    """Library modules that this one imports, inside functions too."""
     found: set[str] = set()
-    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.ImportFrom) and node.module:
             found |= {next((name for name in (f"{node.module}.{alias.name}", node.module) if name in modules), "")
                       for alias in node.names}
@@ -135,7 +135,7 @@ def top_level_imports(path: Path, modules: set[str]) -> set[str]:
 
 def test_no_cycles():
     modules = {module_name(path): path for path in LIBRARY}
-    edges = {name: top_level_imports(path, set(modules)) for name, path in modules.items()}
+    edges = {name: library_imports(path, set(modules)) for name, path in modules.items()}
     done: set[str] = set()
 
     def visit(name: str, trail: tuple[str, ...]) -> None:

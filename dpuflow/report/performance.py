@@ -14,7 +14,8 @@ from dpuflow.planning.inspection_text import inspection_json
 from dpuflow.planning.lifetimes import lifetimes
 from dpuflow.planning.timeline import engine_intervals
 from dpuflow.report import performance_figures as pictures
-from dpuflow.report.page import BOUND_MEANING, count, number, percent
+from dpuflow.report.parts import BOUND_MEANING
+from dpuflow.report.template import count, number, percent
 from dpuflow.target.board import board_timing
 
 HERE = Path(__file__).parent

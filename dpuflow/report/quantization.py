@@ -13,7 +13,7 @@ import numpy as np
 
 from dpuflow.errors import ConfigError
 from dpuflow.report import figures
-from dpuflow.report.page import count, number, percent, signed
+from dpuflow.report.template import count, number, percent, signed
 
 HERE = Path(__file__).parent
 SHOWN_LAYERS = 24

@@ -7,9 +7,10 @@ from typing import Any
 
 from dpuflow.report import figures, text_measures
 from dpuflow.report.measures import series
-from dpuflow.report.page import ENGINE_TITLES, fill, quantization_part, time_part, training_facts
+from dpuflow.report.parts import ENGINE_TITLES, quantization_part, time_part, training_facts
 from dpuflow.report.pictures import png_uri
 from dpuflow.report.provenance import provenance
+from dpuflow.report.template import fill
 from dpuflow.report.text_evidence import EMULATED, TextEvidence, read_text_evidence
 from dpuflow.target.host import ZYNQ_7000_NUMPY
 

@@ -15,7 +15,7 @@ from dpuedge import fixed
 from dpuflow.formats.graphdef import TFNode, const_node, new_node
 from dpuflow.formats.tf_values import FLOAT, DType
 from dpuflow.quant.position import CANDIDATES
-from dpuflow.tensorflow.expand import Expansion
+from dpuflow.tensorflow.expansion import Expansion
 
 FOUND, WIDTH = "found_position", "bit_width"
 _INT, _DOUBLE, _INT64 = DType(3), DType(2), DType(9)

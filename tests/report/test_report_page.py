@@ -14,10 +14,11 @@ import synthetic
 from dpuflow.artifact import MANIFEST, file_digest
 from dpuflow.errors import ArtifactError
 from dpuflow.report import write_report
+from dpuflow.report.class_page import render
 from dpuflow.report.evidence import Evidence, read_evidence
-from dpuflow.report.page import count, kind, number, percent, render, signed
 from dpuflow.report.pictures import contact_sheet
 from dpuflow.report.provenance import flatten
+from dpuflow.report.template import count, kind, number, percent, signed
 
 VOID = {"meta", "img", "br", "link"}
 
