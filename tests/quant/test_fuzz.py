@@ -16,7 +16,7 @@ from dpuflow.formats.graphdef_proto import GraphDef
 SCRIPTS = str(Path(__file__).resolve().parents[2] / "scripts")
 sys.path.insert(0, SCRIPTS)
 try:
-    fuzz = importlib.import_module("fuzz")
+    fuzz, fuzz_graphdef = importlib.import_module("fuzz"), importlib.import_module("fuzz_graphdef")
 finally:
     sys.path.remove(SCRIPTS)
 
@@ -24,7 +24,7 @@ HUGE = (1 << 62, -(1 << 63), (1 << 31) - 1, -5)
 
 
 def first_seed() -> GraphDef:
-    return GraphDef.FromString(fuzz.seed_graphs()[0])
+    return GraphDef.FromString(fuzz_graphdef.seed_graphs()[0])
 
 
 def node(message: GraphDef, name: str):
@@ -98,7 +98,7 @@ def test_a_damaged_graph_ends_in_a_typed_error(damage):
     message = first_seed()
     damage(message)
     with pytest.raises(DpuError) as caught:
-        fuzz.quantize(message.SerializeToString())
+        fuzz_graphdef.quantize(message.SerializeToString())
     assert caught.value.what
 
 
@@ -118,7 +118,7 @@ def test_absurd_sizes(name, size):
         del tensor.tensor_shape.dim[1:]
         tensor.tensor_shape.dim[0].size = 2
     with pytest.raises(DpuError):
-        fuzz.read(message.SerializeToString())
+        fuzz_graphdef.read(message.SerializeToString())
 
 
 @pytest.mark.parametrize(("target", "runs"), [("graphdef", 500), ("quantize", 250)])
