@@ -148,7 +148,7 @@ def _mutate_node(rng: random.Random, message: Any, node: Any, ops: list[str]) ->
         _mutate_attribute(rng, node.attr[rng.choice(sorted(node.attr))])
 
 
-def _damage(rng: random.Random, data: bytes) -> bytes:
+def damage(rng: random.Random, data: bytes) -> bytes:
     """Change, cut or insert bytes."""
     changed = bytearray(data)
     for _ in range(rng.randrange(1, 6)):
@@ -169,15 +169,15 @@ def mutate(data: bytes, rng: random.Random, ops: list[str]) -> bytes:
     try:
         message.MergeFromString(data)
     except Exception:  # not a message any more: bytes only
-        return _damage(rng, data)
+        return damage(rng, data)
     for _ in range(rng.choice((1, 1, 1, 2, 3, 6))):
         if message.node:
             _mutate_node(rng, message, rng.choice(message.node), ops)
     try:
         made: bytes = message.SerializeToString(deterministic=True)
     except Exception:  # a name that is no text
-        return _damage(rng, data)
-    return _damage(rng, made) if rng.random() < 0.15 else made
+        return damage(rng, data)
+    return damage(rng, made) if rng.random() < 0.15 else made
 
 
 def read(data: bytes) -> TFGraph:

@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from fuzz import _damage, limit_memory, outcome
+from fuzz import limit_memory, outcome
+from fuzz_graphdef import damage
 
 from dpuflow.formats.onnx_graph import parse_onnx
 from dpuflow.formats.onnx_import import CONVERTERS, convert_onnx
@@ -106,7 +107,7 @@ def _other(rng: random.Random, value: Any, names: list[str]) -> Any:
     if isinstance(value, float):
         return rng.choice(FLOATS)
     if isinstance(value, bytes):
-        return rng.choice((*TEXTS, value[:rng.randrange(len(value) + 1)], _damage(rng, value)))
+        return rng.choice((*TEXTS, value[:rng.randrange(len(value) + 1)], damage(rng, value)))
     return rng.choice((*names, *OPS, "", "absent"))
 
 
@@ -137,7 +138,7 @@ def _mutate_field(rng: random.Random, message: Any, names: list[str]) -> None:
 def mutate(rng: random.Random, data: bytes) -> bytes:
     """A mutated model: mostly by its messages, sometimes by its bytes."""
     if rng.random() < 0.15:
-        return _damage(rng, data)
+        return damage(rng, data)
     model = ModelProto.FromString(data)
     for _ in range(rng.choice((1, 1, 1, 2, 3, 6))):
         names = [name for node in model.graph.node for name in node.output] + ["x", "w"]
