@@ -15,6 +15,10 @@ import sys
 import traceback
 from collections import namedtuple
 
+# Before NumPy is loaded: threads only hinder the small products of the layers behind the DPU, and the cores are
+# needed for pictures. Whoever sets it keeps it.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 from dpuedge import backends, manifest, overrides, runtimes, session, show, sources, verify
 from dpuedge.console import as_text, say
 from dpuedge.errors import DpuError

@@ -8,11 +8,14 @@ The emulator's speed says nothing about a board's.
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
+
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as run_dpu.py does
 
 import numpy as np
 

@@ -102,7 +102,8 @@ class _Model:
             emit(segment)
         self.content = segment.writer.finish([segment.tensors[name] for name in self.inputs],
                                              [segment.tensors[name] for name in self.outputs])
-        self.threads = threads
+        largest = max(math.prod(node.shape[1:]) for node in part.nodes)
+        self.threads, self.images_at_once = threads, max(_CACHED_BYTES // largest, 1)
         self.ready: dict[int, Any] = {}
 
     def _interpreter(self, batch: int) -> Any:
@@ -122,14 +123,23 @@ class _Model:
         return entry
 
     def run(self, values: dict[str, Array]) -> None:
-        """Fill in the outputs' values."""
+        """Fill in the outputs' values, for so many images at once as the cache holds."""
         batch = values[self.inputs[0]].shape[0]
+        if batch <= self.images_at_once:
+            values.update(self._run({name: values[name] for name in self.inputs}, batch))
+            return
+        made = []
+        for first in range(0, batch, self.images_at_once):
+            part = {name: values[name][first:first + self.images_at_once] for name in self.inputs}
+            made.append(self._run(part, min(self.images_at_once, batch - first)))
+        values.update({name: np.concatenate([part[name] for part in made]) for name in self.outputs})
+
+    def _run(self, values: Mapping[str, Array], batch: int) -> dict[str, Array]:
         interpreter, inputs, outputs = self.ready.get(batch) or self._interpreter(batch)
         for index, name in inputs:
             interpreter.set_tensor(index, values[name])
         interpreter.invoke()
-        for index, name in outputs:
-            values[name] = interpreter.get_tensor(index)
+        return {name: interpreter.get_tensor(index) for index, name in outputs}
 
 
 class FastEngine(Engine):
@@ -148,8 +158,6 @@ class FastEngine(Engine):
         self.constants = {name: data for part in self.parts if isinstance(part, NumPyPart)
                           for name in part.node.inputs if (data := graph.by_name[name].data) is not None}
         self.lock = threading.Lock()
-        largest = max((math.prod(node.shape[1:]) for node in graph.nodes if node.data is None), default=1)
-        self.images_at_once = max(_CACHED_BYTES // largest, 1)
 
     @property
     def description(self) -> str:
@@ -166,19 +174,7 @@ class FastEngine(Engine):
         return self.models[wanted]
 
     def compute(self, values: dict[str, Array], wanted: tuple[str, ...]) -> Mapping[str, Array]:
-        """Run the parts in order, on so many images at once as the cache holds."""
-        given = [values[node.name] for node in self.graph.inputs]
-        batch = given[0].shape[0] if given else 1
-        if batch <= self.images_at_once:
-            return self._computed(values, wanted)
-        made = []
-        for first in range(0, batch, self.images_at_once):
-            images = slice(first, first + self.images_at_once)
-            made.append(self._computed({name: value[images] for name, value in values.items()}, wanted))
-        return {name: made[0][name] if self.graph.by_name[name].data is not None
-                else np.concatenate([part[name] for part in made]) for name in wanted}
-
-    def _computed(self, values: dict[str, Array], wanted: tuple[str, ...]) -> Mapping[str, Array]:
+        """Run the parts in order."""
         with self.lock:
             parts = self.models.get(wanted) or self._prepared(wanted)
             if self.constants:

@@ -22,7 +22,8 @@ from dpuflow.report.evidence import (
     text_of,
     without_channel,
 )
-from dpuflow.tasks.text import rows, words_of
+from dpuflow.tasks.host_times import rows
+from dpuflow.tasks.text import words_of
 
 EMULATED = "fast"  # the form that stands for "emulated"
 

@@ -157,7 +157,7 @@ def test_batches_of_different_sizes():
             assert np.array_equal(part[name], value[:size])
 
 
-def test_large_batches_run_in_parts(monkeypatch):
+def test_large_batches_run_in_parts():
     """Three images at once, and one left over; a constant that is asked for stays one."""
     from dpuflow.engines import fast
 
@@ -165,14 +165,21 @@ def test_large_batches_run_in_parts(monkeypatch):
     names = every_tensor(graph)
     x, constant = full_range_input(graph, 5, batch=7), next(node.name for node in graph.nodes if node.data is not None)
     whole = FastEngine(graph, threads=1).run(x, (*names, constant), int8=True)
-    largest = max(node.shape[1] * node.shape[2] * node.shape[3] for node in graph.nodes
-                  if node.data is None and len(node.shape) == 4)
-    monkeypatch.setattr(fast, "_CACHED_BYTES", 3 * largest)
     engine = FastEngine(graph, threads=1)
-    assert engine.images_at_once == 3
+    engine.run(x[:1], (*names, constant), int8=True)
+    for part in next(iter(engine.models.values())):
+        if isinstance(part, fast._Model):
+            part.images_at_once = 3
     parts = engine.run(x, (*names, constant), int8=True)
     for name, value in whole.items():
         np.testing.assert_array_equal(parts[name], value, strict=True)
+
+
+def test_so_many_images_at_once_as_the_cache_holds():
+    engine = FastEngine(selftest.leaky_graph(8), threads=1)
+    engine.run(selftest.leaky_input(8)[:1], int8=True)
+    (model,) = engine._prepared(("y",))
+    assert model.images_at_once == 6 << 20
 
 
 def simple_graph() -> Graph:
