@@ -88,7 +88,12 @@ def _dense(node: Node, graph: Graph, operands: list[str]) -> list[Any]:
     return _activated(helper.make_node("Gemm", operands, [node.name]), node, node.attrs.nonlinear)
 
 
-_NODES = {"conv2d": _conv, "depthwise_conv2d": _conv, "mean": _mean, "dense": _dense, "max_pool": _pool("MaxPool"),
+def _leaky(node: Node, graph: Graph, operands: list[str]) -> list[Any]:
+    return [helper.make_node("LeakyRelu", operands, [node.name], alpha=float(node.attrs.alpha))]
+
+
+_NODES = {"leaky_relu": _leaky, "conv2d": _conv, "depthwise_conv2d": _conv, "mean": _mean, "dense": _dense,
+          "max_pool": _pool("MaxPool"),
           "avg_pool": _pool("AveragePool", count_include_pad=0), "add": _add, "concat": _concat, "reshape": _flatten,
           "resize_nearest": _resize}
 
