@@ -126,20 +126,21 @@ class _Model:
         """Fill in the outputs' values, for so many images at once as the cache holds."""
         batch = values[self.inputs[0]].shape[0]
         if batch <= self.images_at_once:
-            values.update(self._run({name: values[name] for name in self.inputs}, batch))
+            self._fill(values, batch)
             return
         made = []
         for first in range(0, batch, self.images_at_once):
-            part = {name: values[name][first:first + self.images_at_once] for name in self.inputs}
-            made.append(self._run(part, min(self.images_at_once, batch - first)))
+            made.append({name: values[name][first:first + self.images_at_once] for name in self.inputs})
+            self._fill(made[-1], min(self.images_at_once, batch - first))
         values.update({name: np.concatenate([part[name] for part in made]) for name in self.outputs})
 
-    def _run(self, values: Mapping[str, Array], batch: int) -> dict[str, Array]:
+    def _fill(self, values: dict[str, Array], batch: int) -> None:
         interpreter, inputs, outputs = self.ready.get(batch) or self._interpreter(batch)
         for index, name in inputs:
             interpreter.set_tensor(index, values[name])
         interpreter.invoke()
-        return {name: interpreter.get_tensor(index) for index, name in outputs}
+        for index, name in outputs:
+            values[name] = interpreter.get_tensor(index)
 
 
 class FastEngine(Engine):
