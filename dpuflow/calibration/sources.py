@@ -60,7 +60,7 @@ def function_batches(name: str, reading: Reading) -> CalibrationSet:
     """The batches of the user's ``input_fn(iter)`` for iterations 0 .. calib_iter - 1."""
     from dpuflow.quant.input_fn import load_input_fn
 
-    input_fn = load_input_fn(name)
+    input_fn = load_input_fn(name, "--calibration")
 
     def batches() -> Iterator[Batch]:
         return (input_fn(iteration) for iteration in range(reading.calib_iter))

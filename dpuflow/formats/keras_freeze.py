@@ -27,8 +27,6 @@ def _saved_model_function(path: Path) -> tuple[Any, Any]:
     """The model, which owns the variables and so must live, and its function."""
     import tensorflow as tf
 
-    if not (path / "saved_model.pb").is_file():
-        raise FormatError("the folder holds no saved_model.pb", where=path, expected="a SavedModel")
     loaded = tf.saved_model.load(str(path))
     if not loaded.signatures:
         raise FormatError("the SavedModel has no signature to freeze", where=path,
@@ -56,6 +54,8 @@ def _require_tensorflow(path: Path) -> None:
 
 def freeze_file(path: Path) -> TFGraph:
     """The frozen graph of a SavedModel folder, a .keras or a .h5 file; FormatError if it is none."""
+    if path.is_dir() and not (path / "saved_model.pb").is_file():
+        raise FormatError("the folder holds no saved_model.pb", where=path, expected="a SavedModel")
     _require_tensorflow(path)
     import keras
 

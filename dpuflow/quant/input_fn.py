@@ -13,9 +13,9 @@ from dpuflow.errors import ConfigError, QuantizeError
 InputFn = Callable[[int], Mapping[str, Any]]
 
 
-def load_input_fn(name: str) -> InputFn:
-    """``module.function``, looked up from the current folder and the Python path."""
-    return _caller(load_function(name, "--input_fn"), name)
+def load_input_fn(name: str, flag: str = "--input_fn") -> InputFn:
+    """``module.function``, looked up from the current folder and the Python path; ``flag`` gave the name."""
+    return _caller(load_function(name, flag), name)
 
 
 def load_function(name: str, flag: str) -> Callable[..., Any]:
