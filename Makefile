@@ -12,7 +12,7 @@ TRAIN_FLAGS  ?=
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
 .NOTPARALLEL:
-.PHONY: all help setup setup-train train freeze quantize compile emulate report elf board-bundle test test-armhf test-arm64 check bench accuracy accuracy-captcha accuracy-quantizer accuracy-cifar10 lock clean distclean
+.PHONY: all help setup setup-train train freeze quantize compile emulate report elf board-bundle test test-armhf test-arm64 test-cpus check bench accuracy accuracy-captcha accuracy-quantizer accuracy-cifar10 lock clean distclean
 .DEFAULT_GOAL := all
 
 all: report  ## all stages, then the report (default)
@@ -64,6 +64,9 @@ test-armhf:  ## the board's tests on a 32-bit ARM Python (Debian packages, qemu-
 
 test-arm64: $(VENV)/.core  ## the engines' tests on a 64-bit ARM processor (Debian packages, qemu-user; no root needed)
 	PYTHON=$(BIN)/python sh scripts/test_arm64.sh $(BUILD)/arm64
+
+test-cpus: $(VENV)/.core  ## the fast engine's self-test on older x86-64 processors (qemu-user)
+	PYTHON=$(BIN)/python sh scripts/test_cpus.sh
 
 check: $(VENV)/.dev  ## lint, types, generated files
 	$(BIN)/ruff check .
