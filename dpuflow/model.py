@@ -8,9 +8,7 @@ from pathlib import Path
 
 from dpuedge.elf import Elf
 from dpuflow.errors import EngineError, FormatError, GraphError
-from dpuflow.formats.deploy_import import import_deploy, is_deploy
 from dpuflow.formats.graphdef import TFGraph, parse_graphdef, read_bytes
-from dpuflow.formats.tf_import import import_tf
 from dpuflow.formats.xir import XGraph, parse_xmodel
 from dpuflow.formats.xir_import import import_xir
 from dpuflow.formats.xir_importer import is_simulated
@@ -49,6 +47,10 @@ ZOO_PREFIX = "zoo:"
 
 def model_from_tf(tf: TFGraph, name: str, shapes: Mapping[str, Shape] | None = None) -> Model:
     """A GraphDef as a model: float, with FixNeurons, or a deploy graph."""
+    # On demand: an xmodel, which starts often, needs none of these readers.
+    from dpuflow.formats.deploy_import import import_deploy, is_deploy
+    from dpuflow.formats.tf_import import import_tf
+
     if is_deploy(tf):
         return Model(tf.source, DEPLOY_GRAPH, _whole(import_deploy(tf, name), tf.source), True, tf)
     graph = _whole(import_tf(tf, [node.name for node in tf.sinks], shapes, name), tf.source)

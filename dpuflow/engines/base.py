@@ -5,8 +5,8 @@ from __future__ import annotations
 import abc
 import os
 from collections.abc import Iterable, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -14,6 +14,9 @@ from dpuedge import fixed
 from dpuflow.engines.evaluate import check_input
 from dpuflow.errors import EngineError, GraphError
 from dpuflow.ir.graph import Array, Graph, Node
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future, ThreadPoolExecutor
 
 INPUT_MODES = {"quantizer": "half_up", "runtime": "trunc"}
 
@@ -53,6 +56,8 @@ def _check_range(node: Node, value: Array) -> None:
 @lru_cache(maxsize=1)
 def _workers() -> ThreadPoolExecutor:
     """The threads of asynchronous runs, shared by all engines of the process."""
+    from concurrent.futures import ThreadPoolExecutor
+
     return ThreadPoolExecutor(max_workers=max(os.cpu_count() or 1, 2), thread_name_prefix="dpuflow")
 
 
