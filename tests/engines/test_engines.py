@@ -73,7 +73,7 @@ def test_random_networks_use_the_fast_kernels():
 def test_ties_at_every_output_and_shift(shift, nonlinear):
     if nonlinear == "none" and shift == 15:
         pytest.skip("shift 15 without relu is refused by the fast engine")
-    graph = selftest.tie_graph(max(shift, 1), nonlinear)
+    graph = selftest.tie_graph((max(shift, 1), nonlinear))
     assert_same_bits(graph, selftest._tie_input())
 
 
