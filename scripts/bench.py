@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -194,6 +195,51 @@ def cold_start(folder: Path, rounds: int) -> dict[str, Any]:
         "peak_mb": max(peaks)}}
 
 
+# Programs from their start to a first answer; arguments: the xmodel, the same network as a LiteRT model.
+_FIRST_ANSWERS = {
+    "python alone": "pass",
+    "import numpy": "import numpy",
+    "LiteRT, the model ready": """
+import sys
+from ai_edge_litert.interpreter import Interpreter
+made = Interpreter(model_path=sys.argv[2], num_threads=2)
+made.allocate_tensors()
+made.invoke()""",
+    "fast engine": """
+import sys
+import numpy as np
+from dpuflow.engines import open_engine
+engine = open_engine(sys.argv[1])
+engine.run(np.zeros(engine.graph.inputs[0].shape, np.int8))""",
+}
+
+
+def engine_start(folder: Path, rounds: int) -> dict[str, Any]:
+    """Wall milliseconds and peak memory from the start of a process to an engine's first answer, beside others'."""
+    from dpuflow.engines.fast import FastEngine
+    from dpuflow.model import load
+
+    compiled = next((folder / "compile").glob("*.xmodel"))
+    engine = FastEngine(load(compiled).graph)
+    with tempfile.TemporaryDirectory() as temporary:
+        ready = Path(temporary) / "model.tflite"
+        ready.write_bytes(next(m.content for m in engine._prepared(engine.graph.outputs) if hasattr(m, "content")))
+        environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+
+        def start(code: str) -> tuple[float, float]:
+            command = [sys.executable, "-S", "-c", _LAUNCHER, sys.executable, "-c", code, str(compiled), str(ready)]
+            done = subprocess.run(command, check=True, capture_output=True, text=True, env=environment)
+            wall, peak = json.loads(done.stdout)
+            return wall, peak
+
+        for code in _FIRST_ANSWERS.values():  # byte code is written once, as an installation does
+            start(code)
+        runs = {name: [start(code) for _ in range(rounds)] for name, code in _FIRST_ANSWERS.items()}
+    return {f"start to first answer, {name}": {
+        "median_ms": 1e3 * statistics.median(wall for wall, _ in found), "peak_mb": max(peak for _, peak in found)}
+        for name, found in runs.items()}
+
+
 def import_time(rounds: int) -> dict[str, Any]:
     """Wall milliseconds of `import dpuflow` beyond an empty Python."""
     def python(code: str) -> Run:
@@ -296,7 +342,7 @@ def run(options: argparse.Namespace) -> None:
         raise DataError("the model has not been made", where=folder, remedy="run `make` first")
     results: dict[str, Any] = {}
     parts: list[Callable[[], dict[str, Any]]] = [
-        *(partial(part, folder, options.rounds) for part in (engine_speed, calibration, cold_start)),
+        *(partial(part, folder, options.rounds) for part in (engine_speed, calibration, cold_start, engine_start)),
         *(partial(part, options.rounds) for part in (zoo_speed, calibration_vgg, import_time, loading, compiling,
                                                      program_engine))]
     for part in parts:

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from fuzz_bytes import damage
+from google.protobuf.message import DecodeError, EncodeError
 
 from dpuflow.errors import ConfigError
 from dpuflow.formats.graphdef import TFGraph, const_node, new_node, parse_graphdef, serialize_graphdef
@@ -148,34 +150,19 @@ def _mutate_node(rng: random.Random, message: Any, node: Any, ops: list[str]) ->
         _mutate_attribute(rng, node.attr[rng.choice(sorted(node.attr))])
 
 
-def damage(rng: random.Random, data: bytes) -> bytes:
-    """Change, cut or insert bytes."""
-    changed = bytearray(data)
-    for _ in range(rng.randrange(1, 6)):
-        at = rng.randrange(len(changed) + 1)
-        choice = rng.randrange(3)
-        if choice == 0 and at < len(changed):
-            changed[at] = rng.randrange(256)
-        elif choice == 1:
-            del changed[at:at + rng.randrange(1, 40)]
-        else:
-            changed[at:at] = bytes(rng.randrange(256) for _ in range(rng.randrange(1, 5)))
-    return bytes(changed)
-
-
 def mutate(data: bytes, rng: random.Random, ops: list[str]) -> bytes:
     """A mutated GraphDef: mostly by its messages, sometimes by its bytes."""
     message = GraphDef()
     try:
         message.MergeFromString(data)
-    except Exception:  # not a message any more: bytes only
+    except DecodeError:  # not a message any more: bytes only
         return damage(rng, data)
     for _ in range(rng.choice((1, 1, 1, 2, 3, 6))):
         if message.node:
             _mutate_node(rng, message, rng.choice(message.node), ops)
     try:
         made: bytes = message.SerializeToString(deterministic=True)
-    except Exception:  # a name that is no text
+    except (EncodeError, UnicodeError):  # a name that is no text
         return damage(rng, data)
     return damage(rng, made) if rng.random() < 0.15 else made
 

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 from fuzz import limit_memory, outcome
-from fuzz_graphdef import damage
+from fuzz_bytes import damage
 
 from dpuflow.formats.onnx_graph import parse_onnx
 from dpuflow.formats.onnx_import import CONVERTERS, convert_onnx
