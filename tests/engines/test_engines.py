@@ -103,6 +103,16 @@ def test_leaky_ties_at_every_shift(shift):
     assert_same_bits(graph, selftest.leaky_input(shift))
 
 
+@pytest.mark.parametrize("shift", range(10, 14))
+def test_leaky_layers_beyond_exact_products_are_left_to_numpy(shift):
+    """From shift 10 on, a float32 does not hold the negative side's products exactly (`litert_layers`)."""
+    graph = selftest.leaky_graph(shift)
+    engine = FastEngine(graph, threads=1)
+    assert "shift_cut" in engine.description
+    assert not any(isinstance(part, LiteRTPart) for part in engine.parts)
+    assert_same_bits(graph, selftest.leaky_input(shift))
+
+
 @pytest.mark.parametrize(("kind", "name", "value"), [
     ("leaky_relu", "_LEAKY_FACTOR", np.float32(26 / 256)), ("leaky_relu", "_NEGATIVE_ZERO", 126),
     ("concat", "_SIGNED_ZERO", -127), ("add", "_SIGNED_ZERO", -127)])
