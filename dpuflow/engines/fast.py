@@ -95,7 +95,7 @@ class _Model:
         self.outputs = [node.name for node in part.nodes
                         if node.name in set(wanted) or set(graph.users[node.name]) - inside]
         self.outputs = self.outputs or [part.nodes[-1].name]
-        segment = Segment(graph)
+        segment = Segment()
         for name in self.inputs:
             segment.feature(graph.by_name[name])
         for emit in part.emits:

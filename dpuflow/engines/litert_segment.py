@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from dpuflow.engines.litert_model import ModelWriter, Quantization
-from dpuflow.ir.graph import Array, Graph, Node, Shape
+from dpuflow.ir.graph import Array, Node, Shape
 from dpuflow.ops.activation import LEAKY_FACTOR, LEAKY_SHIFT
 from dpuflow.ops.base import Padding
 
@@ -38,14 +38,19 @@ def _activation(sums: Sums, node: Node) -> str:
     return sums.nonlinear
 
 
+def _quantization(node: Node, zero_point: int = 0) -> Quantization:
+    """One step of the map's position."""
+    assert node.fix is not None
+    return Quantization(np.array([2.0**-node.fix.pos], np.float32), zero_point)
+
+
 Call = Callable[[list[int], int, str], None]  # weights and bias, output tensor, activation
 
 
 class Segment:
     """One LiteRT model under construction: graph tensors by name."""
 
-    def __init__(self, graph: Graph) -> None:
-        self.graph = graph
+    def __init__(self) -> None:
         self.writer = ModelWriter()
         self.tensors: dict[str, int] = {}
         self.zero_points: dict[str, int] = {}
@@ -59,19 +64,16 @@ class Segment:
 
     def extra(self, name: str, like: Node, shape: Shape, zero_point: int) -> int:
         """A further tensor at a feature map's position."""
-        assert like.fix is not None
-        scale = np.array([2.0**-like.fix.pos], np.float32)
-        return self.writer.tensor(name, shape, Quantization(scale, zero_point))
+        return self.writer.tensor(name, shape, _quantization(like, zero_point))
 
     def plain(self, node: Node) -> int:
         """The operand at zero point 0: one at -128 has 128 taken off what LiteRT takes it for, its bytes stay."""
         source = self.feature(node)
         if self.zero_points[node.name] == 0:
             return source
-        assert node.fix is not None
         name = f"{node.name}/plain_{len(self.writer.graph.tensors)}"
-        scale = Quantization(np.array([2.0**-node.fix.pos], np.float32))
-        offset = self.writer.tensor(f"{name}/offset", (1,), scale, np.int8, np.full(1, _SIGNED_ZERO, np.int8))
+        offset = self.writer.tensor(f"{name}/offset", (1,), _quantization(node), np.int8,
+                                    np.full(1, _SIGNED_ZERO, np.int8))
         moved = self.extra(name, node, node.shape, 0)
         self.writer.add(source, offset, moved, "none")
         return moved
@@ -81,10 +83,9 @@ class Segment:
         source = self.feature(node)
         if kind == "VALID" or (kind == "SAME" and self.zero_points[node.name] == fill):
             return source, kind
-        assert node.fix is not None
         top, bottom, left, right = attrs_padding
         n, h, w, c = node.shape
-        quantization = Quantization(np.array([2.0**-node.fix.pos], np.float32), self.zero_points[node.name])
+        quantization = _quantization(node, self.zero_points[node.name])
         pads = np.array([[0, 0], [top, bottom], [left, right], [0, 0]], np.int32)
         name = f"{node.name}/padded_{len(self.writer.graph.tensors)}"
         output = self.writer.tensor(name, (n, h + top + bottom, w + left + right, c), quantization)
