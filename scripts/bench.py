@@ -83,7 +83,7 @@ def in_turns(first: Worker, second: Worker, rounds: int) -> dict[str, float]:
     return ratios([(first.turn(), second.turn()) for _ in range(rounds)])
 
 
-OTHERS = {"onnx": "ONNX Runtime int8 QDQ", "litert": "LiteRT int8"}
+OTHERS = {"onnx": "ONNX Runtime int8 QDQ", "litert": "LiteRT int8", "openvino": "OpenVINO int8"}
 
 
 def engine_speed(folder: Path, rounds: int) -> dict[str, Any]:
@@ -100,7 +100,8 @@ def engine_speed(folder: Path, rounds: int) -> dict[str, Any]:
 
 # Network, batches, what it is compared with: LiteRT has no exact counterpart of YOLOv3-tiny's leaky convolutions.
 ZOO_CELLS = (("vgg16-cifar10", (1, 64), tuple(OTHERS)), ("captcha-conv", (1, 64), tuple(OTHERS)),
-             ("resnet50", (1,), tuple(OTHERS)), ("mobilenet-v2", (1,), tuple(OTHERS)), ("yolov3-tiny", (1,), ("onnx",)))
+             ("resnet50", (1,), tuple(OTHERS)), ("mobilenet-v2", (1,), tuple(OTHERS)),
+             ("yolov3-tiny", (1,), ("onnx", "openvino")))
 
 
 def zoo_speed(rounds: int) -> dict[str, Any]:
@@ -217,13 +218,14 @@ engine.run(np.zeros(engine.graph.inputs[0].shape, np.int8))""",
 def engine_start(folder: Path, rounds: int) -> dict[str, Any]:
     """Wall milliseconds and peak memory from the start of a process to an engine's first answer, beside others'."""
     from dpuflow.engines.fast import FastEngine
+    from dpuflow.engines.litert.part import LiteRTModel
     from dpuflow.model import load
 
     compiled = next((folder / "compile").glob("*.xmodel"))
     engine = FastEngine(load(compiled).graph)
     with tempfile.TemporaryDirectory() as temporary:
         ready = Path(temporary) / "model.tflite"
-        ready.write_bytes(next(m.content for m in engine._prepared(engine.graph.outputs) if hasattr(m, "content")))
+        ready.write_bytes(next(m.content for m in engine.prepared(engine.graph.outputs) if isinstance(m, LiteRTModel)))
         environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
 
         def start(code: str) -> tuple[float, float]:

@@ -1,6 +1,6 @@
 """One engine in a process of its own, for `scripts/bench.py`.
 
-    bench_engines.py fast|onnx|litert BUILD_FOLDER|zoo:NAME BATCH
+    bench_engines.py fast|onnx|litert|openvino BUILD_FOLDER|zoo:NAME BATCH
 
 Networks of the zoo have made-up weights: their speed says something, their answers nothing.
 
@@ -18,8 +18,11 @@ from typing import Any
 
 import numpy as np
 
-from dpuflow.engines import litert_segment
-from dpuflow.engines.fast import FastEngine, LiteRTPart
+from dpuflow.engines.fast import FastEngine
+from dpuflow.engines.litert import segment as litert_segment
+from dpuflow.engines.litert.part import LiteRTModel
+from dpuflow.engines.parts import NumPyPart
+from dpuflow.engines.tuning import TunedEngine
 from dpuflow.ir.graph import Array, Graph
 from dpuflow.model import load
 from dpuflow.zoo import float_network, quantized_network
@@ -61,8 +64,9 @@ def _images(source: str, batch: int) -> Array:
 def fast(source: str, batch: int) -> Callable[[], Any]:
     """This project's fast engine, int8 in and out."""
     graph = _compiled(source)
-    engine, wanted = FastEngine(graph, threads=THREADS), _ends(graph)
+    engine, wanted = TunedEngine(graph, threads=THREADS), _ends(graph)
     ints = engine.encode(_images(source, batch), "quantizer")[graph.inputs[0].name]
+    engine.tune(ints, wanted)
     return lambda: engine.run(ints, wanted, int8=True)
 
 
@@ -73,9 +77,9 @@ def litert(source: str, batch: int) -> Callable[[], Any]:
     litert_segment._NUDGE, litert_segment._SIGNED_ZERO = np.float32(1), 0
     graph = _compiled(source)
     engine = FastEngine(graph, threads=THREADS)
-    if any(not isinstance(part, LiteRTPart) and part.node.fix for part in engine.parts):
+    if any(isinstance(part, NumPyPart) and part.node.fix for part in engine.parts):
         raise SystemExit("LiteRT alone cannot run this network")
-    model = next(m for m in engine._prepared(_ends(graph)) if hasattr(m, "content"))
+    model = next(m for m in engine.prepared(_ends(graph)) if isinstance(m, LiteRTModel))
     made = Interpreter(model_content=model.content, num_threads=THREADS)
     taken = made.get_input_details()[0]
     made.resize_tensor_input(taken["index"], [batch, *taken["shape"][1:]])
@@ -91,18 +95,24 @@ def litert(source: str, batch: int) -> Callable[[], Any]:
     return run
 
 
-def onnx(source: str, batch: int) -> Callable[[], Any]:
-    """The same float network, quantized by ONNX Runtime: static, int8 QDQ, per channel."""
-    import onnxruntime as ort
+def _quantized_onnx(source: str, target: Path) -> str:
+    """Write the same float network, quantized by ONNX Runtime: static, int8 QDQ, per channel; its input's name."""
     from bench_onnx import CalibrationReader, float_onnx
     from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
 
-    images = _images(source, 16 if source.startswith("zoo:") else 256)
+    images, given = _images(source, 16 if source.startswith("zoo:") else 256), target.with_name("float.onnx")
+    name = float_onnx(_float(source), given)
+    quantize_static(str(given), str(target), CalibrationReader(name, images), quant_format=QuantFormat.QDQ,
+                    activation_type=QuantType.QInt8, weight_type=QuantType.QInt8, per_channel=True)
+    return name
+
+
+def onnx(source: str, batch: int) -> Callable[[], Any]:
+    """ONNX Runtime on its own int8 QDQ network."""
+    import onnxruntime as ort
+
     with tempfile.TemporaryDirectory() as temporary:
-        given, target = Path(temporary) / "float.onnx", Path(temporary) / "int8.onnx"
-        name = float_onnx(_float(source), given)
-        quantize_static(str(given), str(target), CalibrationReader(name, images), quant_format=QuantFormat.QDQ,
-                        activation_type=QuantType.QInt8, weight_type=QuantType.QInt8, per_channel=True)
+        name = _quantized_onnx(source, target := Path(temporary) / "int8.onnx")
         options = ort.SessionOptions()
         options.intra_op_num_threads = THREADS
         session = ort.InferenceSession(str(target), options, providers=["CPUExecutionProvider"])
@@ -110,7 +120,27 @@ def onnx(source: str, batch: int) -> Callable[[], Any]:
     return lambda: session.run(None, {name: x})
 
 
-ENGINES = {"fast": fast, "litert": litert, "onnx": onnx}
+def openvino(source: str, batch: int) -> Callable[[], Any]:
+    """OpenVINO on the same int8 QDQ network, inexact."""
+    import openvino as ov
+
+    x, core = _images(source, batch), ov.Core()
+    with tempfile.TemporaryDirectory() as temporary:
+        _quantized_onnx(source, target := Path(temporary) / "int8.onnx")
+        model = core.read_model(str(target))
+        model.reshape(list(x.shape))
+        compiled = core.compile_model(model, "CPU", {"INFERENCE_NUM_THREADS": THREADS, "NUM_STREAMS": 1})
+    request = compiled.create_infer_request()
+
+    def run() -> Any:
+        request.set_input_tensor(ov.Tensor(x, shared_memory=True))
+        request.infer()
+        return [np.array(request.get_output_tensor(at).data) for at in range(len(compiled.outputs))]
+
+    return run
+
+
+ENGINES = {"fast": fast, "litert": litert, "onnx": onnx, "openvino": openvino}
 
 
 def main() -> None:

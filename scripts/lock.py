@@ -11,8 +11,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 EXTRAS = {
-    "core": ("image",), "train": ("image", "train", "report"),
-    "dev": ("image", "train", "report", "bench", "vendor", "dev"),
+    "core": ("image",), "train": ("image", "train", "report", "openvino"),
+    "dev": ("image", "train", "report", "openvino", "bench", "vendor", "dev"),
 }
 
 

@@ -118,7 +118,7 @@ def test_cores_are_compared(tmp_path, capsys):
 
 def one_convolution(scale: float = 1 / 16) -> tuple[Graph, bytes]:
     """A 1 x 1 convolution with a relu here and, with scales that are powers of two, in TFLite."""
-    from dpuflow.engines.litert_model import ModelWriter, Quantization
+    from dpuflow.engines.litert.model import ModelWriter, Quantization
     from dpuflow.ir.graph import Node
     from dpuflow.ir.verify import infer_shapes
     from dpuflow.ops.conv import ConvAttrs

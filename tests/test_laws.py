@@ -23,7 +23,7 @@ INTEGER_TYPES = {"int8", "int16", "int32", "int64", "uint8", "uint16", "uint32",
 
 # Casts of values that are integers already (indices, sizes, pixels after fixed.shift_round), by file.
 CASTS_OF_INTEGERS = {
-    "dpuflow/engines/litert_segment.py": 2,  # int8 weights and exact int64 biases for LiteRT
+    "dpuflow/engines/litert/segment.py": 2,  # int8 weights and exact int64 biases for LiteRT
     "dpuflow/formats/tf_values.py": 1,  # half-precision bits held as int32
 }
 

@@ -20,13 +20,10 @@ def _reference(graph: Graph, core: Core | None) -> Engine:
 
 def _fast(graph: Graph, core: Core | None) -> Engine:
     try:
-        from dpuflow.engines.selftest import self_test
+        from dpuflow.engines.tuning import TunedEngine
     except ImportError as error:
         raise engine_unavailable("fast", f"LiteRT cannot be imported ({error})") from None
-    self_test(graph)
-    from dpuflow.engines.fast import FastEngine
-
-    return FastEngine(graph)
+    return TunedEngine(graph)
 
 
 def _program(graph: Graph, core: Core | None) -> Engine:

@@ -14,7 +14,7 @@ from dpuflow.compiler.xmodel import to_xir
 from dpuflow.describe.describe import describe
 from dpuflow.describe.description import as_json, as_text
 from dpuflow.describe.page import page
-from dpuflow.engines.litert_model import ModelWriter, Quantization
+from dpuflow.engines.litert.model import ModelWriter, Quantization
 from dpuflow.errors import FormatError
 from dpuflow.formats.xir import XValue, write_xmodel
 from dpuflow.target.select import find_target

@@ -6,6 +6,9 @@ from collections.abc import Callable
 
 import numpy as np
 
+from dpuflow.engines.litert.part import LITERT
+from dpuflow.engines.parts import Library
+from dpuflow.engines.tuning import openvino_serves_here
 from dpuflow.ir.graph import Fix, Graph, Node, const
 from dpuflow.ir.verify import infer_shapes, verify
 from dpuflow.ops.activation import LeakyAttrs
@@ -17,6 +20,12 @@ from dpuflow.ops.pool import MeanAttrs, PoolAttrs
 from dpuflow.ops.resize import ResizeAttrs
 from dpuflow.ops.slicing import SliceAttrs, TransposeAttrs
 from dpuflow.ops.transposed import TransposedAttrs
+
+LIBRARIES: tuple[Library, ...] = (LITERT,)  # every library that serves on this processor, the fastest first
+if openvino_serves_here():
+    from dpuflow.engines.openvino.part import OPENVINO
+
+    LIBRARIES = (OPENVINO, LITERT)
 
 
 class RandomNetwork:

@@ -9,15 +9,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dpuflow.engines import open_engine, selftest
-from dpuflow.engines.fast import FastEngine, LiteRTPart
-from dpuflow.engines.litert_layers import effective_bias
+from dpuflow.engines import open_engine, probes, selftest
+from dpuflow.engines.fast import FastEngine
+from dpuflow.engines.litert.part import LITERT, LiteRTModel
+from dpuflow.engines.parts import LibraryPart
 from dpuflow.engines.reference import ReferenceEngine
+from dpuflow.engines.weighted_sums import effective_bias
 from dpuflow.errors import ConfigError, EngineError, GraphError
 from dpuflow.ir.graph import Fix, Graph, Node
 from dpuflow.passes import FOR_DPU, run_passes
 
-from engines.networks import branched_network, full_range_input, random_network
+from engines.networks import LIBRARIES, branched_network, full_range_input, random_network
 
 
 def every_tensor(graph: Graph) -> tuple[str, ...]:
@@ -27,9 +29,10 @@ def every_tensor(graph: Graph) -> tuple[str, ...]:
 def assert_same_bits(graph: Graph, x: np.ndarray) -> None:
     names = every_tensor(graph)
     expected = ReferenceEngine(graph).run(x, names, int8=True)
-    got = FastEngine(graph, threads=1).run(x, names, int8=True)
-    for name in names:
-        assert np.array_equal(expected[name], got[name]), f"{name}: {graph.node(name)}"
+    for libraries in ((LITERT,), LIBRARIES):
+        got = FastEngine(graph, threads=1, libraries=libraries).run(x, names, int8=True)
+        for name in names:
+            assert np.array_equal(expected[name], got[name]), f"{libraries[0].name}, {name}: {graph.node(name)}"
 
 
 @given(st.integers(0, 10**6))
@@ -65,7 +68,7 @@ def test_forms_for_the_dpu_keep_every_bit(seed):
 
 def test_random_networks_use_the_fast_kernels():
     parts = [part for seed in range(30) for part in FastEngine(random_network(seed), threads=1).parts]
-    assert sum(len(part.nodes) for part in parts if isinstance(part, LiteRTPart)) > 60
+    assert sum(len(part.nodes) for part in parts if isinstance(part, LibraryPart)) > 60
 
 
 @pytest.mark.parametrize("shift", range(0, 16))
@@ -73,8 +76,8 @@ def test_random_networks_use_the_fast_kernels():
 def test_ties_at_every_output_and_shift(shift, nonlinear):
     if nonlinear == "none" and shift == 15:
         pytest.skip("shift 15 without relu is refused by the fast engine")
-    graph = selftest.tie_graph((max(shift, 1), nonlinear))
-    assert_same_bits(graph, selftest._tie_input())
+    graph = probes.tie_graph((max(shift, 1), nonlinear))
+    assert_same_bits(graph, probes.tie_input())
 
 
 @given(st.lists(st.integers(-128, 127), min_size=1, max_size=4), st.integers(0, 6), st.integers(0, 5),
@@ -88,9 +91,9 @@ def test_effective_bias_is_exact(bias, finer, shift, acc):
 
 
 def test_self_test_fails_without_the_nudge(monkeypatch):
-    from dpuflow.engines import litert_segment
+    from dpuflow.engines.litert import segment
 
-    monkeypatch.setattr(litert_segment, "_NUDGE", np.float32(1))
+    monkeypatch.setattr(segment, "_NUDGE", np.float32(1))
     found = selftest.failures()
     assert found
     assert "differ" in found[0]
@@ -98,55 +101,56 @@ def test_self_test_fails_without_the_nudge(monkeypatch):
 
 @pytest.mark.parametrize("shift", range(10))
 def test_leaky_ties_at_every_shift(shift):
-    graph = selftest.leaky_graph(shift)
-    assert isinstance(FastEngine(graph, threads=1).parts[0], LiteRTPart)
-    assert_same_bits(graph, selftest.leaky_input(shift))
+    graph = probes.leaky_graph(shift)
+    assert isinstance(FastEngine(graph, threads=1).parts[0], LibraryPart)
+    assert_same_bits(graph, probes.leaky_input(shift))
 
 
 @pytest.mark.parametrize("shift", range(10, 14))
 def test_leaky_layers_beyond_exact_products_are_left_to_numpy(shift):
-    """From shift 10 on, a float32 does not hold the negative side's products exactly (`litert_layers`)."""
-    graph = selftest.leaky_graph(shift)
+    """From shift 10 on, a float32 does not hold the negative side's products exactly (`litert.layers`)."""
+    graph = probes.leaky_graph(shift)
     engine = FastEngine(graph, threads=1)
     assert "shift_cut" in engine.description
-    assert not any(isinstance(part, LiteRTPart) for part in engine.parts)
-    assert_same_bits(graph, selftest.leaky_input(shift))
+    assert not any(isinstance(part, LibraryPart) for part in engine.parts)
+    assert_same_bits(graph, probes.leaky_input(shift))
 
 
 @pytest.mark.parametrize(("kind", "name", "value"), [
     ("leaky_relu", "_LEAKY_FACTOR", np.float32(26 / 256)), ("leaky_relu", "_NEGATIVE_ZERO", 126),
     ("concat", "_SIGNED_ZERO", -127), ("add", "_SIGNED_ZERO", -127)])
 def test_self_test_sees_wrong_numbers_of_each_kind(monkeypatch, kind, name, value):
-    from dpuflow.engines import litert_segment
+    from dpuflow.engines.litert import segment
 
     assert selftest.failures([kind]) == []
-    monkeypatch.setattr(litert_segment, name, value)
+    monkeypatch.setattr(segment, name, value)
     assert selftest.failures([kind])
 
 
 def test_self_test_probes_what_a_network_uses(monkeypatch):
     asked = []
-    monkeypatch.setattr(selftest, "_passed", set())
-    monkeypatch.setattr(selftest, "failures", lambda wanted: asked.append(sorted(wanted)) or [])
-    for graph in (simple_graph(), selftest.leaky_graph(8), selftest.leaky_graph(9), selftest._joined()):
+    monkeypatch.setattr(selftest, "_passed", {})
+    monkeypatch.setattr(selftest, "failures", lambda wanted, library: asked.append(sorted(wanted)) or [])
+    for graph in (simple_graph(), probes.leaky_graph(8), probes.leaky_graph(9), probes.joined_graph()):
         selftest.self_test(graph)
     assert asked == [[], ["leaky_relu"], ["add", "concat"]]
 
 
 def test_every_probe_passes():
-    assert selftest.failures(selftest.PROBES) == []
+    for library in LIBRARIES:
+        assert selftest.failures(probes.BY_KIND, library) == []
 
 
 def test_fast_engine_refuses_when_the_self_test_fails(monkeypatch):
-    monkeypatch.setattr(selftest, "_passed", set())
-    monkeypatch.setattr(selftest, "failures", lambda wanted: ["ties: 3 of 9 values of 'y' differ"])
+    monkeypatch.setattr(selftest, "_passed", {})
+    monkeypatch.setattr(selftest, "failures", lambda wanted, library: ["ties: 3 of 9 values of 'y' differ"])
     with pytest.raises(EngineError, match=r"not exact on this CPU.*reference"):
         open_engine(random_network(0), "fast")
 
 
 def test_fast_engine_without_litert_names_the_way_out(monkeypatch):
     monkeypatch.setitem(sys.modules, "ai_edge_litert", None)
-    for name in ("litert_model", "litert_segment", "litert_layers", "fast", "selftest"):
+    for name in ("litert.model", "litert.segment", "litert.layers", "litert.part", "fast", "selftest", "tuning"):
         monkeypatch.delitem(sys.modules, f"dpuflow.engines.{name}")
     with pytest.raises(EngineError, match=r"LiteRT cannot be imported.*--engine reference"):
         open_engine(random_network(0), "fast")
@@ -169,16 +173,14 @@ def test_batches_of_different_sizes():
 
 def test_large_batches_run_in_parts():
     """Three images at once, and one left over; a constant that is asked for stays one."""
-    from dpuflow.engines import fast
-
     graph = random_network(5)
     names = every_tensor(graph)
     x, constant = full_range_input(graph, 5, batch=7), next(node.name for node in graph.nodes if node.data is not None)
     whole = FastEngine(graph, threads=1).run(x, (*names, constant), int8=True)
     engine = FastEngine(graph, threads=1)
     engine.run(x[:1], (*names, constant), int8=True)
-    for part in next(iter(engine.models.values())):
-        if isinstance(part, fast._Model):
+    for part in next(iter(engine.ready.values())):
+        if isinstance(part, LiteRTModel):
             part.images_at_once = 3
     parts = engine.run(x, (*names, constant), int8=True)
     for name, value in whole.items():
@@ -186,9 +188,9 @@ def test_large_batches_run_in_parts():
 
 
 def test_so_many_images_at_once_as_the_cache_holds():
-    engine = FastEngine(selftest.leaky_graph(8), threads=1)
-    engine.run(selftest.leaky_input(8)[:1], int8=True)
-    (model,) = engine._prepared(("y",))
+    engine = FastEngine(probes.leaky_graph(8), threads=1)
+    engine.run(probes.leaky_input(8)[:1], int8=True)
+    (model,) = engine.prepared(("y",))
     assert model.images_at_once == 6 << 20
 
 

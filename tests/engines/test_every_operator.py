@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dpuflow.engines.fast import FastEngine
+from dpuflow.engines.litert.part import LITERT
 from dpuflow.engines.reference import ReferenceEngine
 from dpuflow.ir.graph import Fix, Graph, Node, const
 from dpuflow.ir.verify import infer_shapes, verify
@@ -28,6 +29,7 @@ from dpuflow.ops.slicing import SliceAttrs, TransposeAttrs
 from dpuflow.ops.transposed import TransposedAttrs
 
 import oracle
+from engines.networks import LIBRARIES
 
 Expected = Callable[[Any], list[int]]  # the values of one image's inputs -> the result's numbers in order
 
@@ -245,4 +247,6 @@ def test_reference_fast_and_oracle_agree(op, make, seed):
     reference = ReferenceEngine(graph).run(inputs, int8=True)["y"]
     wanted = [expected(*(values[image].tolist() for values in inputs.values())) for image in range(2)]
     assert [image.reshape(-1).tolist() for image in reference] == wanted
-    np.testing.assert_array_equal(FastEngine(graph, threads=1).run(inputs, int8=True)["y"], reference, strict=True)
+    for libraries in ((LITERT,), LIBRARIES):
+        got = FastEngine(graph, threads=1, libraries=libraries).run(inputs, int8=True)["y"]
+        np.testing.assert_array_equal(got, reference, strict=True)

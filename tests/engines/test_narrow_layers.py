@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dpuedge import fixed
-from dpuflow.engines.fast import FastEngine, NumPyPart
+from dpuflow.engines.fast import FastEngine
+from dpuflow.engines.parts import NumPyPart
 from dpuflow.engines.reference import ReferenceEngine
 from dpuflow.ir.graph import Fix, Graph, Node
 from dpuflow.ir.verify import infer_shapes, verify

@@ -15,11 +15,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from functools import partial
 
 import numpy as np
 
-from dpuedge import fixed
-from dpuflow.engines.litert_segment import Segment, Sums
+from dpuflow.engines.litert.segment import Segment
+from dpuflow.engines.weighted_sums import Sums, weighted_sums
 from dpuflow.ir.graph import Array, Graph, Node, Shape
 from dpuflow.ops.base import Padding, same_padding
 from dpuflow.ops.conv import ConvAttrs
@@ -30,39 +31,6 @@ MAX_SHIFT_RELU = 15
 MAX_SHIFT_SIGNED = 14
 MAX_SHIFT_LEAKY = 9
 _ADD_RATIOS = range(-9, 8)  # binary logarithms of an operand's step by the sum's: XNNPACK's own range, less one
-
-
-def effective_bias(bias: Array, bias_pos: int, acc_pos: int, shift: int) -> Array:
-    """The bias in accumulator units, exact even where it is finer than the accumulator.
-
-    With d = bias_pos - acc_pos > 0 the exact result is floor((acc * 2**d + q) / 2**(shift + d) + 1/2).
-    The accumulator is an integer, so for shift >= 1 the bias's lowest d bits never decide: its floor
-    does. For shift 0 its half-up rounding does (arithmetic specification, section 4, "exact").
-    """
-    if bias_pos <= acc_pos:
-        return fixed.shift_up(bias, acc_pos - bias_pos)
-    down = bias_pos - acc_pos
-    return fixed.shift_floor(bias, down) if shift >= 1 else fixed.shift_round(bias, down)
-
-
-def _parameters(graph: Graph, node: Node) -> Sums | str:
-    assert node.fix is not None
-    operands = graph.operands(node)
-    x, weights = operands[0], operands[1]
-    if weights.data is None or weights.fix is None or x.fix is None:
-        return "its weights are not constant"
-    if len(operands) > 2 and (operands[2].data is None or operands[2].fix is None):
-        return "its bias is not constant"
-    acc_pos = x.fix.pos + weights.fix.pos
-    shift = acc_pos - node.fix.pos
-    channels = node.shape[-1]
-    bias = np.zeros(channels, np.int64)
-    if len(operands) > 2 and operands[2].data is not None and operands[2].fix is not None:
-        if node.attrs.nonlinear == "leaky_relu" and operands[2].fix.pos > acc_pos:
-            return "leaky_relu meets a bias finer than the accumulator"
-        bias = effective_bias(np.broadcast_to(operands[2].data.reshape(-1), (channels,)),
-                              operands[2].fix.pos, acc_pos, shift)
-    return Sums(weights.data, bias, shift, node.attrs.nonlinear)
 
 
 _MAX_SHIFTS = {"none": MAX_SHIFT_SIGNED, "relu": MAX_SHIFT_RELU, "relu6": MAX_SHIFT_RELU,
@@ -96,7 +64,7 @@ Emit = Callable[[Segment], None]
 
 
 def _conv(graph: Graph, node: Node) -> Emit | str:
-    sums = _parameters(graph, node)
+    sums = weighted_sums(graph, node)
     if isinstance(sums, str):
         return sums
     attrs: ConvAttrs = node.attrs
@@ -117,7 +85,7 @@ def _conv(graph: Graph, node: Node) -> Emit | str:
 
 def _transposed(graph: Graph, node: Node) -> Emit | str:
     """One convolution makes every phase of the output as channels of its own; they are then put in place."""
-    sums = _parameters(graph, node)
+    sums = weighted_sums(graph, node)
     if isinstance(sums, str):
         return sums
     x, attrs = graph.operands(node)[0], node.attrs
@@ -183,14 +151,14 @@ def _depthwise_sums(node: Node, x: Node, sums: Sums, attrs: ConvAttrs) -> Emit |
 
 
 def _depthwise(graph: Graph, node: Node) -> Emit | str:
-    sums = _parameters(graph, node)
+    sums = weighted_sums(graph, node)
     if isinstance(sums, str):
         return sums
     return _depthwise_sums(node, graph.operands(node)[0], sums, node.attrs)
 
 
 def _dense(graph: Graph, node: Node) -> Emit | str:
-    sums = _parameters(graph, node)
+    sums = weighted_sums(graph, node)
     if isinstance(sums, str):
         return sums
     x = graph.operands(node)[0]
@@ -311,8 +279,12 @@ LAYERS: Mapping[str, Callable[[Graph, Node], Emit | str]] = {
 }
 
 
-def plan_layer(graph: Graph, node: Node) -> Emit | str:
-    """How to add a node to a segment, or the reason why LiteRT cannot compute it exactly."""
+def planner(graph: Graph) -> Callable[[Node], Emit | str]:
+    """For a network: how to add a node to a segment, or the reason why LiteRT cannot compute it exactly."""
+    return partial(_plan_layer, graph)
+
+
+def _plan_layer(graph: Graph, node: Node) -> Emit | str:
     if node.fix is None or any(operand.fix is None for operand in graph.operands(node)):
         return "it computes in float"
     if node.fix.bits != 8 or any(o.fix is not None and o.fix.bits != 8 for o in graph.operands(node)):

@@ -6,11 +6,11 @@ Bytes of a feature map are always the DPU's integers; a zero point only tells Li
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 
-from dpuflow.engines.litert_model import ModelWriter, Quantization
+from dpuflow.engines.litert.model import ModelWriter, Quantization
+from dpuflow.engines.weighted_sums import Sums
 from dpuflow.ir.graph import Array, Node, Shape
 from dpuflow.ops.activation import LEAKY_FACTOR, LEAKY_SHIFT
 from dpuflow.ops.base import Padding
@@ -19,16 +19,6 @@ _NUDGE = np.float32(1 + 2.0**-23)
 _LEAKY_FACTOR = np.nextafter(np.float32(LEAKY_FACTOR / 2**LEAKY_SHIFT), np.float32(0))
 _SIGNED_ZERO = -128  # the zero point that keeps a signed output's accumulator from being negative
 _NEGATIVE_ZERO = 127  # the zero point that leaves no room for positive values
-
-
-@dataclass(frozen=True)
-class Sums:
-    """A layer as weighted sums: OHWI-like int8 weights, bias at accumulator scale, one shift."""
-
-    weights: Array
-    bias: Array
-    shift: int
-    nonlinear: str
 
 
 def _activation(sums: Sums, node: Node) -> str:

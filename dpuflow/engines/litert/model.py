@@ -1,7 +1,7 @@
 """Write LiteRT models layer by layer, with the schema classes that LiteRT carries.
 
 Only the flatbuffer is made here; which layer may go in, and with which numbers, is decided in
-``dpuflow.engines.litert_layers``.
+``dpuflow.engines.litert.layers``.
 """
 
 from __future__ import annotations

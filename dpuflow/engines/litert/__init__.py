@@ -1,0 +1,1 @@
+"""The fast engine on LiteRT: which layers are exact there, written as LiteRT models."""

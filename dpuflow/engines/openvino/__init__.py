@@ -1,0 +1,1 @@
+"""The fast engine on OpenVINO: which layers are exact there, as OpenVINO networks."""

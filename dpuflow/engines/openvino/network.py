@@ -1,0 +1,95 @@
+"""One OpenVINO network under construction: the DPU's integers as float32, channels first."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import openvino
+from openvino import opset15
+
+from dpuflow.ir.graph import Array, Node
+from dpuflow.ops.activation import LEAKY_FACTOR, LEAKY_SHIFT
+
+_LEAKY_SLOPE = np.float32(LEAKY_FACTOR / 2**LEAKY_SHIFT)
+_LEAKY_LEAST = np.float32(-math.ceil(128.05 / _LEAKY_SLOPE))  # anything below becomes -128 too
+
+
+class Network:
+    """Graph tensors by name, for one size of batch."""
+
+    op = opset15
+
+    def __init__(self, batch: int) -> None:
+        self.batch = batch
+        self.tensors: dict[str, Any] = {}
+        self.parameters: list[Any] = []
+
+    def feed(self, node: Node, nonnegative: bool) -> None:
+        """An int8 input."""
+        made = self.op.parameter([self.batch, *node.shape[1:]], np.int8, name=node.name)
+        self.parameters.append(made)
+        real = self.op.convert(made, "f32")
+        first = self.channels_first(real, node)
+        self.tensors[node.name] = self.as_bytes(first) if nonnegative else first
+
+    def scaled(self, weights: Array, factor: float, as_bytes: bool) -> Any:
+        """int8 weights times a power of two; as bytes only for a map of bytes."""
+        if not as_bytes:
+            return self.op.constant(weights * np.float32(factor))
+        return self.op.multiply(self.op.convert(self.op.constant(weights), "f32"), np.float32(factor))
+
+    def as_bytes(self, tensor: Any) -> Any:
+        """0..127, rounded and said to be bytes."""
+        ends = (np.float32(0), np.float32(255))
+        return self.op.fake_quantize(self.op.clamp(tensor, 0.0, 127.0), *ends, *ends, 256)
+
+    def finish(self, node: Node, sums: Any, bias: Array, shift: int, nonlinear: str) -> None:
+        """Bias, nonlinearity, one rounding half up and saturation of sums already shifted."""
+        assert node.fix is not None
+        half = 0.5 if shift > 0 and nonlinear != "leaky_relu" else 0.0
+        offset = ((bias + half) * 2.0**-shift).astype(np.float32)
+        if offset.any():
+            sums = self.op.add(sums, offset.reshape(1, -1, 1, 1) if offset.size > 1 else offset.reshape(()))
+        made = self.activated(node, sums, nonlinear)
+        self.tensors[node.name] = made if len(node.shape) == 4 else self.reshaped(made, (0, -1))
+
+    def activated(self, node: Node, value: Any, nonlinear: str) -> Any:
+        """Values of which none lies on a tie (leaky ReLU: any) onto the integers."""
+        assert node.fix is not None
+        if nonlinear == "relu":
+            return self.as_bytes(value)
+        if nonlinear == "relu6":
+            return self.as_bytes(self.op.clamp(value, 0.0, min(6.0 * 2**node.fix.pos, 127.0)))
+        if nonlinear == "leaky_relu":
+            bent = self.op.prelu(self.op.clamp(value, float(_LEAKY_LEAST), 127.0), _LEAKY_SLOPE.reshape(1))
+            return self.op.floor(self.op.add(bent, np.float32(0.5)))
+        return self.op.round(self.op.clamp(value, -128.0, 127.0), "half_to_even")
+
+    def reshaped(self, tensor: Any, shape: Sequence[int]) -> Any:
+        """Another shape; 0 keeps an axis."""
+        return self.op.reshape(tensor, np.array(shape, np.int64), 0 in shape)
+
+    def repeated(self, tensor: Any, factors: tuple[int, int]) -> Any:
+        """Every pixel several times, down and across."""
+        return self.op.interpolate(tensor, np.array(factors, np.float32), "nearest", "scales", np.zeros(4, np.int64),
+                                   np.zeros(4, np.int64), "asymmetric", "floor", axes=np.array([2, 3]))
+
+    def channels_first(self, tensor: Any, node: Node) -> Any:
+        """NHWC as NCHW; other ranks as they are."""
+        return self.op.transpose(tensor, np.array([0, 3, 1, 2])) if len(node.shape) == 4 else tensor
+
+    def channels_last(self, tensor: Any, node: Node) -> Any:
+        """NCHW as NHWC; other ranks as they are."""
+        return self.op.transpose(tensor, np.array([0, 2, 3, 1])) if len(node.shape) == 4 else tensor
+
+    def compile(self, outputs: Sequence[Node], threads: int) -> Any:
+        """Ready to run; outputs as int8, channels last."""
+        results = [self.op.convert(self.channels_last(self.tensors[node.name], node), "i8") for node in outputs]
+        model = openvino.Model(results, self.parameters, "part")
+        core = openvino.Core()
+        return core.compile_model(model, "CPU", {
+            "INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": 1, "PERFORMANCE_HINT": "LATENCY",
+            "INFERENCE_PRECISION_HINT": "f32", "DYNAMIC_QUANTIZATION_GROUP_SIZE": 0, "ENABLE_CPU_PINNING": False})

@@ -1,0 +1,142 @@
+"""The engine that people get as "fast": LiteRT at once, OpenVINO where it proves faster.
+
+LiteRT is ready in milliseconds. OpenVINO's kernels are often twice as fast, but take a quarter of a
+second to import and as much to compile. So runs start on LiteRT; once the runs of one size of batch
+have taken so long that looking is worth it, both compute one run in turn and the faster one stays.
+Both yield the same bits; a difference would be an EngineError.
+"""
+
+from __future__ import annotations
+
+import platform
+import threading
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from dpuflow.engines.base import Engine, engine_unavailable
+from dpuflow.engines.fast import FastEngine
+from dpuflow.engines.litert.part import LITERT
+from dpuflow.engines.selftest import self_test
+from dpuflow.errors import EngineError
+from dpuflow.ir.graph import Array, Graph
+
+WORTH_S = 0.5  # spent on one size of batch before the other library is tried
+_TURNS, _TURNS_S = 9, 0.3  # of both libraries in turn, and their time at most
+_X86 = ("x86_64", "AMD64")  # OpenVINO's kernels for other processors may sum in other ways
+Values = Mapping[str, Array]
+
+
+@dataclass
+class _Use:
+    """Which engine serves one list of tensors at one size of batch, and the time spent on LiteRT so far."""
+
+    engine: FastEngine
+    decided: bool
+    spent_s: float = 0.0
+
+
+class TunedEngine(Engine):
+    """Runs on the faster of two libraries; thread-safe, one run at a time."""
+
+    name = "fast"
+
+    def __init__(self, graph: Graph, threads: int | None = None) -> None:
+        super().__init__(graph)
+        self_test(graph, LITERT)
+        self.first = FastEngine(graph, threads, (LITERT,))
+        self.second: FastEngine | None = None
+        self.refusal: str | None = None  # why there is no second engine
+        self.uses: dict[tuple[tuple[str, ...], int], _Use] = {}
+        self.lock = threading.Lock()
+
+    @property
+    def description(self) -> str:
+        """What computes which layer, and at which batches OpenVINO proved faster."""
+        batches = sorted({batch for (_, batch), use in self.uses.items() if use.engine is self.second})
+        where = f" (batches of {', '.join(map(str, batches))})" if batches else ""
+        other = f"; {self.second.description.removeprefix('fast: ')}{where}" if self.second and batches else ""
+        return self.first.description + other + (f"; OpenVINO unused: {self.refusal}" if self.refusal else "")
+
+    def compute(self, values: dict[str, Array], wanted: tuple[str, ...]) -> Mapping[str, Array]:
+        """A run on the engine that serves this size of batch; sometimes the run that decides which does."""
+        with self.lock:
+            key = wanted, len(next(iter(values.values())))
+            use = self.uses.get(key) or self.uses.setdefault(key, _Use(self.first, self.refusal is not None))
+            if use.decided:
+                return use.engine.compute(values, wanted)
+            return self._measured(use, values, wanted)
+
+    def tune(self, inputs: Values | Array, tensors: Iterable[str] | None = None) -> None:
+        """Decide now, on these inputs, for their size of batch."""
+        wanted = self.graph.outputs if tensors is None else tuple(tensors)
+        values = self.encode(inputs, "quantizer")
+        with self.lock:
+            use = self.uses.setdefault((wanted, len(next(iter(values.values())))), _Use(self.first, False))
+            self._decide(use, values, use.engine.compute(dict(values), wanted), wanted)
+
+    def _measured(self, use: _Use, values: dict[str, Array], wanted: tuple[str, ...]) -> Mapping[str, Array]:
+        given, started = dict(values), time.perf_counter()
+        result = use.engine.compute(values, wanted)
+        use.spent_s += time.perf_counter() - started
+        if use.spent_s > WORTH_S:
+            self._decide(use, given, result, wanted)
+        return result
+
+    def _decide(self, use: _Use, given: Values, result: Values, wanted: tuple[str, ...]) -> None:
+        use.decided = True
+        other = self._other()
+        if other is None:
+            return
+        answer = other.compute(dict(given), wanted)
+        for name in wanted:
+            if not np.array_equal(answer[name], result[name]):
+                raise _disagreement(name)
+        best = {id(engine): float("inf") for engine in (self.first, other)}
+        until = time.perf_counter() + _TURNS_S
+        for _ in range(_TURNS):
+            for engine in (self.first, other):
+                started = time.perf_counter()
+                engine.compute(dict(given), wanted)
+                best[id(engine)] = min(best[id(engine)], time.perf_counter() - started)
+            if time.perf_counter() > until:
+                break
+        use.engine = min(self.first, other, key=lambda engine: best[id(engine)])
+        if all(one.engine is self.first for one in self.uses.values()):
+            self.second = None  # its memory is not needed
+
+    def _other(self) -> FastEngine | None:
+        """The engine on OpenVINO, made once; None with the reason in ``refusal``."""
+        if self.second is None and self.refusal is None:
+            try:
+                self.second = openvino_engine(self.graph, self.first.threads)
+            except EngineError as error:
+                self.refusal = error.what
+        return self.second
+
+
+def openvino_serves_here() -> bool:
+    """Whether this processor is of the kind whose kernels of OpenVINO were proved exact."""
+    return platform.machine() in _X86
+
+
+def openvino_engine(graph: Graph, threads: int | None = None) -> FastEngine:
+    """OpenVINO where it is exact, then LiteRT, then NumPy; EngineError where it cannot serve."""
+    if not openvino_serves_here():
+        raise engine_unavailable("fast", f"no exact kernels on {platform.machine()}")
+    try:
+        from dpuflow.engines.openvino.part import OPENVINO
+    except ImportError as error:
+        raise engine_unavailable("fast", f"it cannot be imported ({error}); pip install 'dpuflow[openvino]'") from None
+    made = FastEngine(graph, threads, (OPENVINO, LITERT))
+    if OPENVINO.name not in made.libraries:
+        raise engine_unavailable("fast", "it has exact kernels for none of the layers")
+    self_test(graph, OPENVINO)
+    return made
+
+
+def _disagreement(name: str) -> EngineError:
+    return EngineError("LiteRT and OpenVINO yield different bits", where=f"tensor '{name}'",
+                       remedy="use --engine reference, and report the network")

@@ -1,0 +1,133 @@
+"""The engine called "fast": LiteRT first, the faster library later, the same bits throughout."""
+
+from __future__ import annotations
+
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from dpuflow.engines import open_engine, tuning
+from dpuflow.engines.fast import FastEngine
+from dpuflow.engines.tuning import TunedEngine
+from dpuflow.errors import EngineError
+
+from engines.networks import full_range_input, random_network
+
+GRAPH = random_network(3)
+
+
+class Paced:
+    """A second engine with the right answers, or others, that takes as long as it is told."""
+
+    def __init__(self, slow_s: float = 0.0, wrong: bool = False) -> None:
+        self.engine, self.slow_s, self.wrong, self.calls = FastEngine(GRAPH, threads=1), slow_s, wrong, 0
+        self.description, self.threads = "fast: paced kernels", 1
+
+    def compute(self, values, wanted):
+        self.calls += 1
+        time.sleep(self.slow_s)
+        made = dict(self.engine.compute(values, wanted))
+        if self.wrong:
+            made[wanted[0]] = made[wanted[0]] + 1
+        return made
+
+
+@pytest.fixture
+def tuned(monkeypatch):
+    def make(second: Paced, first_s: float = 0.0) -> TunedEngine:
+        monkeypatch.setattr(tuning, "openvino_engine", lambda graph, threads: second)
+        monkeypatch.setattr(tuning, "WORTH_S", 0.0)
+        engine = TunedEngine(GRAPH, threads=1)
+        engine.first = Paced(first_s)
+        return engine
+    return make
+
+
+def test_the_faster_library_stays(tuned):
+    second, x = Paced(), full_range_input(GRAPH, 1)
+    engine = tuned(second, first_s=0.02)
+    first = engine.run(x, int8=True)
+    calls = second.calls
+    again = engine.run(x, int8=True)
+    assert second.calls == calls + 1  # the first run decided
+    for name, value in first.items():
+        np.testing.assert_array_equal(again[name], value, strict=True)
+    assert "paced kernels (batches of 3)" in engine.description
+
+
+def test_litert_stays_where_it_is_faster(tuned):
+    second, x = Paced(slow_s=0.02), full_range_input(GRAPH, 1)
+    engine = tuned(second)
+    engine.run(x)
+    calls = second.calls
+    engine.run(x)
+    assert second.calls == calls > 1
+    assert engine.second is None  # its memory is free again
+    assert "(batches" not in engine.description
+
+
+def test_each_size_of_batch_decides_for_itself(tuned):
+    second, x = Paced(), full_range_input(GRAPH, 1)
+    engine = tuned(second, first_s=0.02)
+    engine.run(x)
+    engine.run(x[:2])
+    assert sorted(batch for _, batch in engine.uses) == [2, 3]
+    assert "(batches of 2, 3)" in engine.description
+
+
+def test_different_bits_are_an_error_that_names_the_tensor(tuned):
+    engine = tuned(Paced(wrong=True))
+    with pytest.raises(EngineError, match=r"tensor '.+': LiteRT and OpenVINO yield different bits.*reference"):
+        engine.run(full_range_input(GRAPH, 1))
+
+
+def test_short_work_never_loads_openvino(monkeypatch):
+    monkeypatch.setattr(tuning, "openvino_engine", lambda graph, threads: pytest.fail("asked for OpenVINO"))
+    engine = TunedEngine(GRAPH, threads=1)
+    for _ in range(3):
+        engine.run(full_range_input(GRAPH, 1))
+    (use,) = engine.uses.values()
+    assert 0 < use.spent_s < tuning.WORTH_S
+
+
+def test_tune_decides_at_once_and_keeps_the_bits():
+    engine, x = open_engine(GRAPH, "fast"), full_range_input(GRAPH, 1)
+    expected = FastEngine(GRAPH, threads=1).run(x, int8=True)
+    engine.tune(x)
+    (use,) = engine.uses.values()
+    assert use.decided
+    assert engine.refusal is None
+    for name, value in engine.run(x, int8=True).items():
+        np.testing.assert_array_equal(value, expected[name], strict=True)
+
+
+@pytest.mark.parametrize(("machine", "module", "reason"), [
+    ("aarch64", None, "no exact kernels on aarch64"),
+    ("x86_64", "openvino", r"cannot be imported.*pip install 'dpuflow\[openvino\]'")])
+def test_without_openvino_litert_serves_and_the_description_says_why(monkeypatch, machine, module, reason):
+    monkeypatch.setattr(tuning.platform, "machine", lambda: machine)
+    if module:
+        monkeypatch.setitem(sys.modules, module, None)
+        for name in ("layers", "network", "part"):
+            monkeypatch.delitem(sys.modules, f"dpuflow.engines.openvino.{name}", raising=False)
+    engine, x = TunedEngine(GRAPH, threads=1), full_range_input(GRAPH, 1)
+    engine.tune(x)
+    assert engine.second is None
+    engine.run(x)
+    with pytest.raises(EngineError, match=reason):
+        tuning.openvino_engine(GRAPH)
+    assert engine.refusal in engine.description
+
+
+def test_a_library_that_fails_its_self_test_is_not_used(monkeypatch):
+    from dpuflow.engines import selftest
+
+    monkeypatch.setattr(selftest, "_passed", {"LiteRT": set(selftest._passed.get("LiteRT", ())) | {"always"}})
+    monkeypatch.setattr(selftest, "failures", lambda wanted, library: [f"{library.name}: ties"] if
+                        library.name == "OpenVINO" else [])
+    engine = TunedEngine(GRAPH, threads=1)
+    engine.tune(full_range_input(GRAPH, 1))
+    assert engine.second is None
+    assert "OpenVINO's int8 kernels are not exact on this CPU" in engine.description
