@@ -127,5 +127,5 @@ class Engine(abc.ABC):
 
 def engine_unavailable(name: str, reason: str) -> EngineError:
     """The error of an engine that cannot serve here."""
-    return EngineError(f"the engine cannot be used here: {reason}", where=f"engine {name!r}",
+    return EngineError(reason, where=f"engine {name!r}",
                        remedy="use --engine reference, which is exact everywhere")

@@ -162,8 +162,8 @@ def rectified(graph: Graph) -> Graph:
     return infer_shapes(Graph(f"{graph.name} on bytes", tuple(nodes), graph.outputs))
 
 
-def byte_graph() -> Graph:
-    """Convolutions of many channels behind a ReLU: pairs of 127 meet every pair of weights."""
+def channels_graph() -> Graph:
+    """Convolutions of many channels: pairs of numbers at one end meet pairs of weights there."""
     rng = np.random.default_rng(11)
     nodes = [Node("x", "input", shape=(1, 7, 9, 32), fix=Fix(0))]
     for kernel in (1, 3):
@@ -171,7 +171,7 @@ def byte_graph() -> Graph:
         nodes += [const(f"{name}/w", full_range(rng, (kernel, kernel, 32, 40)), Fix(8 + kernel)),
                   Node(name, "conv2d", ("x", f"{name}/w"), ConvAttrs(padding=Padding(*(kernel // 2,) * 4)),
                        fix=Fix(0))]
-    return rectified(infer_shapes(Graph("convolutions", tuple(nodes), ("1x1", "3x3"))))
+    return infer_shapes(Graph("convolutions", tuple(nodes), ("1x1", "3x3")))
 
 
 @dataclass(frozen=True)
@@ -191,13 +191,11 @@ _ODD = Padding(1, 0, 0, 2)
 _TIES = ((6, "none"), (6, "relu"), (14, "none"), (15, "relu"))
 _EVERY = (Probe(partial(probe_graph, 1, 9)), Probe(partial(probe_graph, 2, 11)))
 
-# What every network asks of a library.
-ALWAYS: Mapping[str, tuple[Probe, ...]] = {
-    "LiteRT": (*_EVERY, Probe(partial(tie_graph, *_TIES), tie_input)),
-    "OpenVINO": (*_EVERY, Probe(partial(tie_graph, *_TIES, (16, "relu")), tie_input), Probe(byte_graph),
-                 Probe(partial(byte_tie_graph, *_TIES, (1, "none"), (15, "none")),
-                       partial(byte_tie_input, (1, 6, 14, 15)))),
-}
+# What every network asks, and what it asks of libraries with kernels apart for bytes.
+ALWAYS = (*_EVERY, Probe(partial(tie_graph, *_TIES), tie_input))
+ON_BYTES = (Probe(channels_graph), Probe(lambda: rectified(channels_graph())),
+            Probe(partial(tie_graph, (15, "none"), (16, "relu")), tie_input),
+            Probe(partial(byte_tie_graph, *_TIES, (1, "none"), (15, "none")), partial(byte_tie_input, (1, 6, 14, 15))))
 
 # What operators, nonlinearities and forms of convolution ask besides.
 BY_KIND: Mapping[str, tuple[Probe, ...]] = {
@@ -229,14 +227,14 @@ def kinds(graph: Graph) -> frozenset[str]:
     return frozenset(found & set(BY_KIND))
 
 
-def cases(library: str, wanted: Iterable[str]) -> Iterator[tuple[Graph, Array | Mapping[str, Array]]]:
-    """Networks with inputs: a library's own, then those of further ``kinds``; OpenVINO's on bytes too."""
-    for probe in ALWAYS[library]:
+def cases(wanted: Iterable[str], bytes_apart: bool) -> Iterator[tuple[Graph, Array | Mapping[str, Array]]]:
+    """Networks with inputs: those that every network asks for, then those of further ``kinds``."""
+    for probe in (*ALWAYS, *(ON_BYTES if bytes_apart else ())):
         yield _case(probe.make(), probe.data)
     for probe in (probe for kind in sorted(wanted) for probe in BY_KIND[kind]):
         graph = probe.make()
         yield _case(graph, probe.data)
-        if library == "OpenVINO" and probe.data is None:
+        if bytes_apart and probe.data is None:
             yield _case(rectified(graph), None)
 
 

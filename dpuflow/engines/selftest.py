@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 import numpy as np
 
@@ -32,10 +32,11 @@ def first_difference(graph: Graph, x: Array | Mapping[str, Array], library: Libr
     return None
 
 
-def failures(wanted: Iterable[str] = (), library: Library = LITERT) -> list[str]:
-    """What a library gets wrong on this CPU, layers of further ``kinds`` too; empty if nothing."""
-    found = (first_difference(graph, x, library) for graph, x in cases(library.name, wanted))
-    return [failure for failure in found if failure]
+def failures(wanted: Iterable[str] = (), library: Library = LITERT) -> Iterator[str]:
+    """What a library gets wrong on this CPU, layers of further ``kinds`` too, one after another."""
+    for graph, x in cases(wanted, library.bytes_apart):
+        if found := first_difference(graph, x, library):
+            yield found
 
 
 def self_test(graph: Graph, library: Library = LITERT) -> None:
@@ -46,7 +47,7 @@ def self_test(graph: Graph, library: Library = LITERT) -> None:
         if passed and wanted <= passed:
             return
         with without_delegate_notice():
-            found = failures(wanted - passed, library)
+            found = next(iter(failures(wanted - passed, library)), None)
         if found:
-            raise engine_unavailable("fast", f"{library.name}'s int8 kernels are not exact on this CPU: {found[0]}")
+            raise engine_unavailable("fast", f"{library.name}: int8 kernels are not exact on this CPU: {found}")
         passed.update(wanted, ("always",))

@@ -58,7 +58,7 @@ class TunedEngine(Engine):
         batches = sorted({batch for (_, batch), use in self.uses.items() if use.engine is self.second})
         where = f" (batches of {', '.join(map(str, batches))})" if batches else ""
         other = f"; {self.second.description.removeprefix('fast: ')}{where}" if self.second and batches else ""
-        return self.first.description + other + (f"; OpenVINO unused: {self.refusal}" if self.refusal else "")
+        return self.first.description + other + (f"; {self.refusal}" if self.refusal else "")
 
     def compute(self, values: dict[str, Array], wanted: tuple[str, ...]) -> Mapping[str, Array]:
         """A run on the engine that serves this size of batch; sometimes the run that decides which does."""
@@ -125,16 +125,20 @@ def openvino_serves_here() -> bool:
 def openvino_engine(graph: Graph, threads: int | None = None) -> FastEngine:
     """OpenVINO where it is exact, then LiteRT, then NumPy; EngineError where it cannot serve."""
     if not openvino_serves_here():
-        raise engine_unavailable("fast", f"no exact kernels on {platform.machine()}")
+        raise engine_unavailable("fast", f"OpenVINO has no exact kernels on {platform.machine()}")
     try:
-        from dpuflow.engines.openvino.part import OPENVINO
+        from dpuflow.engines.openvino.part import OPENVINO, OPENVINO_SIGNED
     except ImportError as error:
-        raise engine_unavailable("fast", f"it cannot be imported ({error}); pip install 'dpuflow[openvino]'") from None
+        raise engine_unavailable("fast", f"OpenVINO cannot be imported ({error}); pip install 'dpuflow[openvino]'") from None
     made = FastEngine(graph, threads, (OPENVINO, LITERT))
     if OPENVINO.name not in made.libraries:
-        raise engine_unavailable("fast", "it has exact kernels for none of the layers")
-    self_test(graph, OPENVINO)
-    return made
+        raise engine_unavailable("fast", "OpenVINO has exact kernels for none of the layers")
+    try:  # CPUs with dot products take signed bytes
+        self_test(graph, OPENVINO_SIGNED)
+        return FastEngine(graph, threads, (OPENVINO_SIGNED, LITERT))
+    except EngineError:
+        self_test(graph, OPENVINO)
+        return made
 
 
 def _disagreement(name: str) -> EngineError:

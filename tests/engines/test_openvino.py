@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from dpuflow.engines import probes, selftest, tuning
 
@@ -14,17 +18,18 @@ from dpuflow.engines.fast import FastEngine
 from dpuflow.engines.litert.part import LITERT
 from dpuflow.engines.openvino import network as openvino_network
 from dpuflow.engines.openvino.layers import nonnegative_maps
-from dpuflow.engines.openvino.part import OPENVINO, OpenVINOModel
+from dpuflow.engines.openvino.part import OPENVINO, OPENVINO_SIGNED, OpenVINOModel
 from dpuflow.engines.parts import LibraryPart, NumPyPart
 from dpuflow.engines.reference import ReferenceEngine
+from dpuflow.errors import EngineError
 from dpuflow.ir.graph import Fix, Graph, Node, const
 from dpuflow.ir.verify import infer_shapes
 from dpuflow.ops.base import Padding
 from dpuflow.ops.conv import ConvAttrs, DenseAttrs
 from dpuflow.ops.elementwise import EltwiseAttrs
-from dpuflow.ops.pool import PoolAttrs
+from dpuflow.ops.pool import MeanAttrs, PoolAttrs
 
-from engines.networks import full_range_input, random_network
+from engines.networks import branched_network, full_range_input, random_network
 
 
 def on_openvino(graph: Graph) -> FastEngine:
@@ -66,9 +71,9 @@ def test_leaky_layers_beyond_exact_products_are_refused():
 
 
 def wide(inputs: int, weight: int, bias: int = 0, bias_pos: int = 0) -> Graph:
-    """A dense layer with one weight everywhere, at shift 16."""
+    """A dense layer with one weight everywhere, at shift 15."""
     nodes = (Node("x", "input", shape=(1, inputs), fix=Fix(8)),
-             const("w", np.full((inputs, 1), weight, np.int8), Fix(8)),
+             const("w", np.full((inputs, 1), weight, np.int8), Fix(7)),
              const("b", np.full(1, bias, np.int8), Fix(bias_pos)),
              Node("y", "dense", ("x", "w", "b"), DenseAttrs(), fix=Fix(0)))
     return infer_shapes(Graph("wide", nodes, ("y",)))
@@ -84,7 +89,7 @@ def test_sums_up_to_24_bits_are_exact_and_larger_ones_refused():
 
 
 def test_a_bias_of_24_bits_is_refused():
-    refused = FastEngine(wide(4, 1, 127, -1), threads=1, libraries=(OPENVINO,))  # 127 << 17
+    refused = FastEngine(wide(4, 1, 127, -2), threads=1, libraries=(OPENVINO,))  # 127 << 17
     assert "its sums may exceed 24 bits" in refused.description
     assert_exact(wide(4, 1, -128, 1), np.full((1, 4), 5, np.int8))
 
@@ -116,7 +121,7 @@ def test_self_test_sees_wrong_numbers(monkeypatch, attribute, value):
     """Bytes up to 255, a result that does not saturate, another slope."""
     owner = openvino_network if attribute.startswith("_") else openvino_network.Network
     monkeypatch.setattr(owner, attribute, value)
-    assert selftest.failures(["leaky_relu"], OPENVINO)
+    assert list(selftest.failures(["leaky_relu"], OPENVINO))
 
 
 def test_self_test_sees_ties_to_even(monkeypatch):
@@ -140,7 +145,7 @@ def test_large_batches_run_in_pieces_of_one_size():
     for model in models:
         model.images_at_once = 4
     parts = engine.run(x, int8=True)
-    assert set(models[0].ready) == {1, 4}  # 11 images: three runs of four
+    assert {size for size, _ in models[0].ready} == {1, 4}  # 11 images: three runs of four
     for name, value in whole.items():
         np.testing.assert_array_equal(parts[name], value, strict=True)
 
@@ -150,14 +155,14 @@ def on_mixed(graph: Graph) -> FastEngine:
 
 
 def test_read_only_and_strided_input():
-    graph = probes.byte_graph()
+    graph = probes.rectified(probes.channels_graph())
     x = probes.full_range(np.random.default_rng(0), (4, 7, 9, 32))
     expected = ReferenceEngine(graph).run(x, int8=True)
     engine = on_openvino(graph)
     strided = np.repeat(x, 2, axis=0)[::2]
     x.flags.writeable = False
-    for given in (x, strided):
-        for name, value in engine.run(given, int8=True).items():
+    for images in (x, strided):
+        for name, value in engine.run(images, int8=True).items():
             np.testing.assert_array_equal(value, expected[name], strict=True)
 
 
@@ -173,3 +178,57 @@ def test_a_layer_that_openvino_refuses_goes_to_litert_and_then_to_numpy():
     assert isinstance(engine.parts[2], NumPyPart)
     x = full_range_input(engine.graph, 1)
     np.testing.assert_array_equal(engine.run(x, int8=True)["h"], ReferenceEngine(engine.graph).run(x, int8=True)["h"])
+
+
+def mild(graph: Graph) -> Graph:
+    """Even weights of -64..62: pairs with any numbers fit 16 bits, halves are whole."""
+    return Graph(graph.name, tuple(node if node.data is None or node.data.ndim < 2 else
+                                   node.replace(data=np.asarray(node.data // 4 * 2, np.int8)) for node in graph.nodes),
+                 graph.outputs)
+
+
+@given(st.integers(0, 10**6), st.sampled_from([random_network, branched_network]))
+@settings(max_examples=40, deadline=None)
+def test_signed_bytes_are_exact_on_every_cpu_for_weights_that_leave_room(seed, make):
+    """What only CPUs with dot products do with any weights."""
+    graph = mild(make(seed))
+    x = full_range_input(graph, seed)
+    names = tuple(node.name for node in graph.nodes if node.op not in ("input", "const"))
+    expected = ReferenceEngine(graph).run(x, names, int8=True)
+    got = FastEngine(graph, threads=1, libraries=(OPENVINO_SIGNED, LITERT)).run(x, names, int8=True)
+    for name in names:
+        np.testing.assert_array_equal(got[name], expected[name], strict=True, err_msg=name)
+
+
+@pytest.mark.parametrize("exact", [False, True])
+def test_signed_bytes_serve_where_they_pass_the_self_test(monkeypatch, exact):
+    def self_test(graph, library):
+        if library is OPENVINO_SIGNED and not exact:
+            raise EngineError("not exact on this CPU")
+
+    monkeypatch.setattr(tuning, "self_test", self_test)
+    libraries = tuning.openvino_engine(random_network(5)).libraries
+    assert libraries[0] == (OPENVINO_SIGNED if exact else OPENVINO).name
+
+
+def test_pictures_without_negative_numbers_run_on_bytes_from_the_start():
+    graph = probes.channels_graph()
+    x = probes.full_range(np.random.default_rng(0), (2, 7, 9, 32))
+    engine = on_openvino(graph)
+    for images in (x, np.maximum(x, 0), x):
+        for name, value in ReferenceEngine(graph).run(images, int8=True).items():
+            np.testing.assert_array_equal(engine.run(images, (name,), int8=True)[name], value, strict=True)
+    (model,) = engine.ready[("1x1",)]
+    assert sorted(positive for _, positive in model.ready) == [(False,), (True,)]
+
+
+def test_averages_of_bytes_stay_bytes():
+    """At every tie that sums of a few pixels can reach."""
+    for kernel, pos in itertools.product(((2, 2), (7, 7), (14, 14)), (1, 2, 4, 5)):
+        for op, attrs in (("mean", MeanAttrs(True)), ("avg_pool", PoolAttrs(kernel, (1, 1)))):
+            graph = probes._alone(op, attrs, pos, shape=(1, *kernel, 8))
+            x = np.random.default_rng(pos).integers(0, 40, (64, *kernel, 8)).astype(np.int8)
+            engine = FastEngine(graph, threads=1, libraries=(OPENVINO, LITERT))
+            for signed in (x, -x):
+                expected = ReferenceEngine(graph).run(signed, int8=True)["y"]
+                np.testing.assert_array_equal(engine.run(signed, int8=True)["y"], expected, strict=True)

@@ -5,8 +5,8 @@ OpenVINO takes (engines specification, "half-even is made to round half-up" and 
 
 * A map behind a ReLU holds 0..127. A fake quantization tells so, and OpenVINO computes with bytes from
   there on: 127 times two weights fits the 16 bits in which CPUs without dot products add pairs.
-* Any other map stays float32, rounded and clipped: a fake quantization there would lead to kernels that
-  are wrong on such CPUs. Its sums are exact while no partial sum can pass 2**24.
+* Any other map is said to be bytes only on CPUs whose kernels prove exact with it. Elsewhere it stays float32,
+  rounded and clipped, and its sums are exact while no partial sum can pass 2**24.
 * Half an accumulator unit is added before the kernels round ties to even: no value lies on a tie then.
 """
 
@@ -25,8 +25,7 @@ from dpuflow.ops.conv import ConvAttrs
 from dpuflow.ops.pool import average_factor
 from dpuflow.ops.resize import repetition
 
-MAX_SHIFT = 16
-MAX_SHIFT_LEAKY = 10
+_MAX_SHIFTS = {"none": 15, "relu": 16, "relu6": 16, "leaky_relu": 10}
 _EXACT = 1 << 24  # float32 holds every integer up to it
 _SPREAD = 15  # binary places between a sum's operands that float32 holds
 
@@ -53,9 +52,9 @@ def _reach(weights: Array, low: int) -> int:
 def _refusal(rows: Array, sums: Sums, node: Node, low: int) -> str | None:
     """Why float32 would not be exact on these numbers; None if it is."""
     assert node.fix is not None
-    if sums.nonlinear not in ("none", "relu", "relu6", "leaky_relu"):
+    if sums.nonlinear not in _MAX_SHIFTS:
         return f"{sums.nonlinear} has no exact kernel"
-    limit = MAX_SHIFT_LEAKY if sums.nonlinear == "leaky_relu" else MAX_SHIFT
+    limit = _MAX_SHIFTS[sums.nonlinear]
     if not 0 <= sums.shift <= limit:
         return f"shift_cut {sums.shift} is outside 0..{limit} for {sums.nonlinear}"
     if sums.nonlinear == "relu6" and node.fix.pos < 0:
@@ -99,9 +98,11 @@ def _weighted(planner: Planner, node: Node, sums: Sums, weights: Array, convolve
         return refusal
 
     def emit(network: Network) -> None:
-        scaled = network.scaled(weights, 2.0**-sums.shift, x.name in planner.nonnegative)
+        scaled = network.scaled(x.name, weights, 2.0**-sums.shift)
         made = convolve(network, network.tensors[x.name], scaled)
-        network.finish(node, made, sums.bias, sums.shift, sums.nonlinear)
+        positive = x.name in network.positive and weights.min() >= 0 and sums.bias.min() >= 0  # an average, say
+        network.finish(node, made, sums.bias, sums.shift,
+                       "relu" if positive and sums.nonlinear == "none" else sums.nonlinear)
     return emit
 
 
@@ -170,8 +171,7 @@ def _avg_pool(planner: Planner, node: Node) -> Emit | str:
     if not 0 < n <= 127:
         return f"the average's factor {n} does not fit 8 bits"
     weights = np.full((x.shape[3], 1, 1, *node.attrs.kernel), n, np.int8)
-    nonlinear = "relu" if node.name in planner.nonnegative else "none"
-    sums = Sums(weights, np.zeros(x.shape[3], np.int64), x.fix.pos + m - node.fix.pos, nonlinear)
+    sums = Sums(weights, np.zeros(x.shape[3], np.int64), x.fix.pos + m - node.fix.pos, "none")
     return _grouped(planner, node, sums, weights, ConvAttrs(node.attrs.stride, node.attrs.padding))
 
 
@@ -180,14 +180,15 @@ def _mean(planner: Planner, node: Node) -> Emit | str:
     assert x.fix is not None and node.fix is not None
     n, m = average_factor((x.shape[1], x.shape[2]))
     shift = x.fix.pos + m - node.fix.pos
-    if 128 * x.shape[1] * x.shape[2] * n > _EXACT or not 0 <= shift <= MAX_SHIFT:
+    if not 0 <= shift <= _MAX_SHIFTS["none"]:
+        return f"its shift {shift} is outside 0..{_MAX_SHIFTS['none']}"
+    if 128 * x.shape[1] * x.shape[2] * n > _EXACT:
         return "its sums may exceed 24 bits"
-    nonlinear = "relu" if node.name in planner.nonnegative else "none"
 
     def emit(network: Network) -> None:
         total = network.op.reduce_sum(network.tensors[x.name], np.array([2, 3]), keep_dims=True)
         made = network.op.multiply(total, np.float32(n * 2.0**-shift))
-        network.finish(node, made, np.zeros(1, np.int64), shift, nonlinear)
+        network.finish(node, made, np.zeros(1, np.int64), shift, "relu" if x.name in network.positive else "none")
     return emit
 
 
@@ -200,8 +201,8 @@ def _max_pool(planner: Planner, node: Node) -> Emit | str:
         return "some windows hold padding only"
 
     def emit(network: Network) -> None:
-        network.tensors[node.name] = network.op.max_pool(
-            network.tensors[x.name], list(attrs.stride), [1, 1], *_pads(attrs), list(attrs.kernel)).output(0)
+        network.keep(node, network.op.max_pool(network.tensors[x.name], list(attrs.stride), [1, 1], *_pads(attrs),
+                                               list(attrs.kernel)).output(0))
     return emit
 
 
@@ -213,7 +214,7 @@ def _reshape(planner: Planner, node: Node) -> Emit | str:
     def emit(network: Network) -> None:
         last = network.channels_last(network.tensors[x.name], x)
         made = network.reshaped(last, (network.batch, *node.shape[1:]))
-        network.tensors[node.name] = network.channels_first(made, node)
+        network.keep(node, network.channels_first(made, node))
     return emit
 
 
@@ -244,7 +245,7 @@ def _concat(planner: Planner, node: Node) -> Emit | str:
 
     def emit(network: Network) -> None:
         where = (0, 2, 3, 1)[axis] if len(node.shape) == 4 else axis
-        network.tensors[node.name] = network.op.concat([network.tensors[one.name] for one in operands], where)
+        network.keep(node, network.op.concat([network.tensors[one.name] for one in operands], where))
     return emit
 
 
@@ -255,7 +256,7 @@ def _resize_nearest(planner: Planner, node: Node) -> Emit | str:
         return "it does more than repeat pixels"
 
     def emit(network: Network) -> None:
-        network.tensors[node.name] = network.repeated(network.tensors[x.name], factors)
+        network.keep(node, network.repeated(network.tensors[x.name], factors))
     return emit
 
 

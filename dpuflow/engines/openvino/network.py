@@ -18,33 +18,59 @@ _LEAKY_LEAST = np.float32(-math.ceil(128.05 / _LEAKY_SLOPE))  # anything below b
 
 
 class Network:
-    """Graph tensors by name, for one size of batch."""
+    """Graph tensors by name, for one size of batch; ``signed``: maps with negative numbers are bytes as well.
+
+    ``positive``: the maps that hold 0..127 only.
+    """
 
     op = opset15
 
-    def __init__(self, batch: int) -> None:
-        self.batch = batch
+    def __init__(self, batch: int, signed: bool) -> None:
+        self.batch, self.signed = batch, signed
         self.tensors: dict[str, Any] = {}
+        self.positive: set[str] = set()
         self.parameters: list[Any] = []
 
-    def feed(self, node: Node, nonnegative: bool) -> None:
+    def feed(self, node: Node, positive: bool) -> None:
         """An int8 input."""
         made = self.op.parameter([self.batch, *node.shape[1:]], np.int8, name=node.name)
         self.parameters.append(made)
         real = self.op.convert(made, "f32")
         first = self.channels_first(real, node)
-        self.tensors[node.name] = self.as_bytes(first) if nonnegative else first
+        self.tensors[node.name] = self.as_bytes(first) if positive else self.said_signed(first)
+        self.positive |= {node.name} if positive else set()
 
-    def scaled(self, weights: Array, factor: float, as_bytes: bool) -> Any:
-        """int8 weights times a power of two; as bytes only for a map of bytes."""
-        if not as_bytes:
+    def keep(self, node: Node, tensor: Any) -> None:
+        """A map whose numbers are its operands', put elsewhere."""
+        self.tensors[node.name] = tensor
+        self.positive |= {node.name} if self.positive.issuperset(node.inputs) else set()
+
+    def scaled(self, x: str, weights: Array, factor: float) -> Any:
+        """int8 weights times a power of two; bytes only where the map ``x`` is."""
+        if not self.signed and x not in self.positive:
             return self.op.constant(weights * np.float32(factor))
         return self.op.multiply(self.op.convert(self.op.constant(weights), "f32"), np.float32(factor))
 
     def as_bytes(self, tensor: Any) -> Any:
-        """0..127, rounded and said to be bytes."""
-        ends = (np.float32(0), np.float32(255))
-        return self.op.fake_quantize(self.op.clamp(tensor, 0.0, 127.0), *ends, *ends, 256)
+        """Onto 0..127, rounded and said to be bytes."""
+        clipped = self.op.clamp(tensor, 0.0, 127.0)
+        return self.as_signed(clipped) if self.signed else self._said(clipped, 0, 255)
+
+    def as_signed(self, tensor: Any) -> Any:
+        """Onto -128..127, rounded; said to be bytes only with ``signed``."""
+        return self.said_signed(self.op.round(self.op.clamp(tensor, -128.0, 127.0), "half_to_even"))
+
+    def said_signed(self, whole: Any) -> Any:
+        """Integers of -128..127, said to be bytes only with ``signed``."""
+        return self._said(whole, -128, 127) if self.signed else whole
+
+    def _said(self, tensor: Any, least: int, most: int) -> Any:
+        """One range for all maps of a network: OpenVINO would align several, and lose bits.
+
+        Said of numbers that may be negative, it was seen to lose ties: those are rounded before.
+        """
+        ends = (np.float32(least), np.float32(most))
+        return self.op.fake_quantize(tensor, *ends, *ends, 256)
 
     def finish(self, node: Node, sums: Any, bias: Array, shift: int, nonlinear: str) -> None:
         """Bias, nonlinearity, one rounding half up and saturation of sums already shifted."""
@@ -55,6 +81,7 @@ class Network:
             sums = self.op.add(sums, offset.reshape(1, -1, 1, 1) if offset.size > 1 else offset.reshape(()))
         made = self.activated(node, sums, nonlinear)
         self.tensors[node.name] = made if len(node.shape) == 4 else self.reshaped(made, (0, -1))
+        self.positive |= {node.name} if nonlinear in ("relu", "relu6") else set()
 
     def activated(self, node: Node, value: Any, nonlinear: str) -> Any:
         """Values of which none lies on a tie (leaky ReLU: any) onto the integers."""
@@ -65,8 +92,9 @@ class Network:
             return self.as_bytes(self.op.clamp(value, 0.0, min(6.0 * 2**node.fix.pos, 127.0)))
         if nonlinear == "leaky_relu":
             bent = self.op.prelu(self.op.clamp(value, float(_LEAKY_LEAST), 127.0), _LEAKY_SLOPE.reshape(1))
-            return self.op.floor(self.op.add(bent, np.float32(0.5)))
-        return self.op.round(self.op.clamp(value, -128.0, 127.0), "half_to_even")
+            whole = self.op.floor(self.op.add(bent, np.float32(0.5)))
+            return self.said_signed(whole)
+        return self.as_signed(value)
 
     def reshaped(self, tensor: Any, shape: Sequence[int]) -> Any:
         """Another shape; 0 keeps an axis."""
