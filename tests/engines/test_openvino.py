@@ -222,6 +222,20 @@ def test_pictures_without_negative_numbers_run_on_bytes_from_the_start():
     assert sorted(positive for _, positive in model.ready) == [(False,), (True,)]
 
 
+@pytest.mark.parametrize("channels", [1, 2, 3])
+@pytest.mark.parametrize("least", [-127, -128])  # -128 has no counterpart of the other sign
+def test_signed_maps_of_few_channels(channels, least):
+    weights = np.full((3, 3, channels, 4), 127, np.int8)
+    weights[..., 1], weights[..., 2] = -127, np.random.default_rng(channels).integers(-127, 128, (3, 3, channels))
+    weights[0, 0, 0, 3] = least
+    nodes = (Node("x", "input", shape=(1, 9, 8, channels), fix=Fix(4)), const("w", weights, Fix(9)),
+             Node("y", "conv2d", ("x", "w"), ConvAttrs(padding=Padding(1, 1, 1, 1)), fix=Fix(0)))
+    graph = infer_shapes(Graph("few channels", nodes, ("y",)))
+    x = probes.full_range(np.random.default_rng(0), (5, 9, 8, channels))
+    x[3], x[4] = -128, 127
+    assert_exact(graph, x)
+
+
 def test_averages_of_bytes_stay_bytes():
     """At every tie that sums of a few pixels can reach."""
     for kernel, pos in itertools.product(((2, 2), (7, 7), (14, 14)), (1, 2, 4, 5)):

@@ -89,7 +89,7 @@ Convolve = Callable[[Network, Any, Any], Any]  # the network, the map and the sc
 
 
 def _weighted(planner: Planner, node: Node, sums: Sums, weights: Array, convolve: Convolve,
-              outputs_axis: int = 0) -> Emit | str:
+              outputs_axis: int = 0, parted: bool = False) -> Emit | str:
     """A layer of weighted sums; ``weights``: as OpenVINO wants them, groups of output channels first."""
     x = planner.graph.operands(node)[0]
     rows = np.moveaxis(weights, outputs_axis, 0).reshape(sums.bias.size, -1)
@@ -98,8 +98,7 @@ def _weighted(planner: Planner, node: Node, sums: Sums, weights: Array, convolve
         return refusal
 
     def emit(network: Network) -> None:
-        scaled = network.scaled(x.name, weights, 2.0**-sums.shift)
-        made = convolve(network, network.tensors[x.name], scaled)
+        made = convolve(network, *network.operand(x.name, weights, 2.0**-sums.shift, parted))
         positive = x.name in network.positive and weights.min() >= 0 and sums.bias.min() >= 0  # an average, say
         network.finish(node, made, sums.bias, sums.shift,
                        "relu" if positive and sums.nonlinear == "none" else sums.nonlinear)
@@ -119,7 +118,7 @@ def _conv(planner: Planner, node: Node) -> Emit | str:
     weights = np.ascontiguousarray(sums.weights.transpose(3, 2, 0, 1))
     if attrs.groups == 1:
         return _weighted(planner, node, sums, weights, lambda network, x, w: network.op.convolution(
-            x, w, list(attrs.stride), *_pads(attrs), list(attrs.dilation)))
+            x, w, list(attrs.stride), *_pads(attrs), list(attrs.dilation)), parted=True)
     grouped = weights.reshape(attrs.groups, outputs // attrs.groups, inputs, kh, kw)
     return _grouped(planner, node, sums, grouped, attrs)
 

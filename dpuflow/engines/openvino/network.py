@@ -16,6 +16,8 @@ from dpuflow.ops.activation import LEAKY_FACTOR, LEAKY_SHIFT
 _LEAKY_SLOPE = np.float32(LEAKY_FACTOR / 2**LEAKY_SHIFT)
 _LEAKY_LEAST = np.float32(-math.ceil(128.05 / _LEAKY_SLOPE))  # anything below becomes -128 too
 
+_CHANNELS_AT_ONCE = 4  # input channels that kernels for bytes take together, however few there are
+
 
 class Network:
     """Graph tensors by name, for one size of batch; ``signed``: maps with negative numbers are bytes as well.
@@ -45,11 +47,25 @@ class Network:
         self.tensors[node.name] = tensor
         self.positive |= {node.name} if self.positive.issuperset(node.inputs) else set()
 
-    def scaled(self, x: str, weights: Array, factor: float) -> Any:
-        """int8 weights times a power of two; bytes only where the map ``x`` is."""
-        if not self.signed and x not in self.positive:
-            return self.op.constant(weights * np.float32(factor))
+    def operand(self, x: str, weights: Array, factor: float, parted: bool) -> tuple[Any, Any]:
+        """A map and its int8 weights times a power of two, both as bytes where that is exact.
+
+        ``parted``: a signed map may come as two positive ones, side by side as input channels.
+        """
+        if self.signed or x in self.positive:
+            return self.tensors[x], self._byte_weights(weights, factor)
+        if parted and 2 * weights.shape[1] <= _CHANNELS_AT_ONCE and weights.min() > -128:
+            return self._parted(x), self._byte_weights(np.concatenate([weights, -weights], 1), factor)
+        return self.tensors[x], self.op.constant(weights * np.float32(factor))
+
+    def _byte_weights(self, weights: Array, factor: float) -> Any:
         return self.op.multiply(self.op.convert(self.op.constant(weights), "f32"), np.float32(factor))
+
+    def _parted(self, x: str) -> Any:
+        """What of a map lies above zero, and what below, its sign turned: up to 128, times 2 * 127 still 16 bits."""
+        tensor = self.tensors[x]
+        below = self.op.clamp(self.op.multiply(tensor, np.float32(-1)), 0.0, 128.0)
+        return self.op.concat([self._said(self.op.clamp(tensor, 0.0, 127.0), 0, 255), self._said(below, 0, 255)], 1)
 
     def as_bytes(self, tensor: Any) -> Any:
         """Onto 0..127, rounded and said to be bytes."""
