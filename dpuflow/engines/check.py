@@ -39,7 +39,7 @@ class CheckedEngine(Engine):
         at = sample(self.images, values[names[0]].shape[0])
         inputs = {name: values[name][at] for name in names}
         expected = ReferenceEngine(self.graph).run(inputs, tuple(results), int8=True)
-        if all(_same(expected[name], value[at]) for name, value in results.items()):
+        if all(same_bits(expected[name], value[at]) for name, value in results.items()):
             return
         raise EngineError("the engine's result differs from the reference engine's",
                           where=self._first_different(inputs), got=self.engine.description,
@@ -52,7 +52,7 @@ class CheckedEngine(Engine):
         expected = ReferenceEngine(self.graph).run(inputs, names, int8=True)
         got = self.engine.compute(dict(inputs), names)
         for name in names:
-            if not _same(expected[name], got[name]):
+            if not same_bits(expected[name], got[name]):
                 return f"layer '{self.graph.by_name[name].layer}' ({int(np.sum(expected[name] != got[name]))} values)"
         return "a run for fewer tensors only"
 
@@ -67,5 +67,6 @@ def sample(count: int, batch: int) -> list[int]:
     return [at * batch // taken for at in range(taken)]
 
 
-def _same(expected: Array, got: Array) -> bool:
+def same_bits(expected: Array, got: Array) -> bool:
+    """Equal in every bit, NaN to NaN."""
     return expected.dtype == got.dtype and bool(np.array_equal(expected, got, equal_nan=expected.dtype.kind == "f"))

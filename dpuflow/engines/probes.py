@@ -81,7 +81,7 @@ def _alone(op: str, attrs: object, pos: int, weights: tuple[int, ...] = (), inpu
     rng = np.random.default_rng(len(op))
     nodes = [Node(f"x{index}", "input", shape=shape, fix=Fix(at)) for index, at in enumerate(inputs)]
     if weights:
-        outputs = weights[2] if op == "transposed_conv2d" else weights[3]
+        outputs = {"transposed_conv2d": weights[2], "depthwise_conv2d": weights[2] * weights[3]}.get(op, weights[3])
         nodes += [const("w", full_range(rng, weights), Fix(5)), const("b", full_range(rng, (outputs,)), Fix(5))]
     layer = Node("y", op, tuple(node.name for node in nodes), attrs, fix=Fix(pos))
     return infer_shapes(Graph(name or op, (*nodes, layer), ("y",)))

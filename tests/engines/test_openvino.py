@@ -106,6 +106,19 @@ def test_pools_whose_windows_hold_padding_only_are_refused():
     assert "padding only" in FastEngine(graph, threads=1, libraries=(OPENVINO,)).description
 
 
+@pytest.mark.parametrize(("op", "weights"), [("conv2d", (1, 1, 4, 8)), ("depthwise_conv2d", (1, 1, 4, 2))])
+def test_strides_of_padded_single_pixels_are_refused(op, weights):
+    """OpenVINO 2026.4 makes a map of another size of them when a layer lies before."""
+    padded, plain = Padding(1, 1, 1, 1), Padding()
+    for attrs, refused in ((ConvAttrs((2, 2), padded), True), (ConvAttrs((2, 2), plain), False),
+                           (ConvAttrs((1, 1), padded), False)):
+        graph = probes._alone(op, attrs, 2, weights)
+        engine = FastEngine(graph, threads=1, libraries=(OPENVINO, LITERT))
+        assert engine.libraries == (("LiteRT",) if refused else ("OpenVINO",))
+        x = full_range_input(graph, 1)
+        np.testing.assert_array_equal(engine.run(x, int8=True)["y"], ReferenceEngine(graph).run(x, int8=True)["y"])
+
+
 def test_sums_of_positions_too_far_apart_are_refused():
     graph = probes._alone("add", EltwiseAttrs(), -8, inputs=(-8, 8))
     assert "too far apart" in FastEngine(graph, threads=1, libraries=(OPENVINO,)).description

@@ -10,6 +10,7 @@ import pytest
 
 from dpuflow.engines import open_engine, tuning
 from dpuflow.engines.fast import FastEngine
+from dpuflow.engines.reference import ReferenceEngine
 from dpuflow.engines.tuning import TunedEngine
 from dpuflow.errors import EngineError
 
@@ -23,7 +24,7 @@ class Paced:
 
     def __init__(self, slow_s: float = 0.0, wrong: bool = False) -> None:
         self.engine, self.slow_s, self.wrong, self.calls = FastEngine(GRAPH, threads=1), slow_s, wrong, 0
-        self.description, self.threads = "fast: paced kernels", 1
+        self.description, self.threads, self.name, self.graph = "fast: paced kernels", 1, "fast", GRAPH
 
     def compute(self, values, wanted):
         self.calls += 1
@@ -77,10 +78,43 @@ def test_each_size_of_batch_decides_for_itself(tuned):
     assert "(batches of 2, 3)" in engine.description
 
 
-def test_different_bits_are_an_error_that_names_the_tensor(tuned):
+def test_openvino_goes_with_a_warning_if_it_differs(tuned):
+    engine, x = tuned(Paced(wrong=True)), full_range_input(GRAPH, 1)
+    with pytest.warns(RuntimeWarning, match=r"OpenVINO differs in tensor '.+'; LiteRT goes on"):
+        first = engine.run(x, int8=True)
+    assert "OpenVINO differs in tensor" in engine.description
+    for name, value in ReferenceEngine(GRAPH).run(x, int8=True).items():
+        np.testing.assert_array_equal(first[name], value)
+        np.testing.assert_array_equal(engine.run(x, int8=True)[name], value)
+
+
+def test_litert_that_differs_from_the_reference_is_an_error(tuned):
     engine = tuned(Paced(wrong=True))
-    with pytest.raises(EngineError, match=r"tensor '.+': LiteRT and OpenVINO yield different bits.*reference"):
+    engine.first.wrong, engine.second = True, FastEngine(GRAPH, threads=1)
+    with pytest.raises(EngineError, match="differs from the reference engine's"):
         engine.run(full_range_input(GRAPH, 1))
+
+
+def test_differences_on_full_range_numbers_only_are_seen(tuned):
+    class Saturating(Paced):
+        def compute(self, values, wanted):
+            self.wrong = min(array.min() for array in values.values()) == -128
+            return super().compute(values, wanted)
+
+    engine = tuned(Saturating())
+    with pytest.warns(RuntimeWarning, match="OpenVINO differs"):
+        engine.run(np.maximum(full_range_input(GRAPH, 1), 0))
+
+
+def test_what_openvino_cannot_compile_stays_with_litert(tuned):
+    class Broken(Paced):
+        def compute(self, values, wanted):
+            raise RuntimeError("Exception from core.cpp:117:\nRequested output shape is incompatible\n")
+
+    engine, x = tuned(Broken()), full_range_input(GRAPH, 1)
+    engine.run(x)
+    assert "OpenVINO cannot run the network (Requested output shape is incompatible)" in engine.description
+    engine.run(x)
 
 
 def test_short_work_never_loads_openvino(monkeypatch):
@@ -105,7 +139,7 @@ def test_tune_decides_at_once_and_keeps_the_bits():
 
 @pytest.mark.parametrize(("machine", "module", "reason"), [
     ("aarch64", None, "no exact kernels on aarch64"),
-    ("x86_64", "openvino", r"cannot be imported.*pip install 'dpuflow\[openvino\]'")])
+    ("x86_64", "openvino", r"OpenVINO cannot be imported.*the extra 'openvino'")])
 def test_without_openvino_litert_serves_and_the_description_says_why(monkeypatch, machine, module, reason):
     monkeypatch.setattr(tuning.platform, "machine", lambda: machine)
     if module:

@@ -105,6 +105,13 @@ def _weighted(planner: Planner, node: Node, sums: Sums, weights: Array, convolve
     return emit
 
 
+def _window_refusal(node: Node, kernel: tuple[int, ...]) -> str | None:
+    """OpenVINO 2026.4 moves such a stride to layers before, and then takes other pixels."""
+    if kernel == (1, 1) and any(node.attrs.padding) and node.attrs.stride != (1, 1):
+        return "a single pixel's kernel meets padding and a stride"
+    return None
+
+
 def _pads(attrs: Any) -> tuple[list[int], list[int]]:
     top, bottom, left, right = attrs.padding
     return [top, left], [bottom, right]
@@ -115,6 +122,8 @@ def _conv(planner: Planner, node: Node) -> Emit | str:
     if isinstance(sums, str):
         return sums
     kh, kw, inputs, outputs = sums.weights.shape
+    if refusal := _window_refusal(node, (kh, kw)):
+        return refusal
     weights = np.ascontiguousarray(sums.weights.transpose(3, 2, 0, 1))
     if attrs.groups == 1:
         return _weighted(planner, node, sums, weights, lambda network, x, w: network.op.convolution(
@@ -133,6 +142,8 @@ def _depthwise(planner: Planner, node: Node) -> Emit | str:
     sums = weighted_sums(planner.graph, node)
     if isinstance(sums, str):
         return sums
+    if refusal := _window_refusal(node, sums.weights.shape[:2]):
+        return refusal
     weights = np.ascontiguousarray(sums.weights.transpose(2, 3, 0, 1))[:, :, None]
     return _grouped(planner, node, sums, weights, node.attrs)
 
