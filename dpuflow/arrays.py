@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from dpuflow.artifact import Stage, atomic_path
+from dpuflow.artifact import Stage
 from dpuflow.errors import DataError
-from dpuflow.formats.graphdef import read_bytes
+from dpuflow.files import atomic_path, read_bytes
 from dpuflow.ir.graph import Array
 
 

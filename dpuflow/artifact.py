@@ -174,28 +174,3 @@ def _replace_folder(temporary: Path, folder: Path) -> None:
         raise
     finally:
         shutil.rmtree(old, ignore_errors=True)
-
-
-@contextlib.contextmanager
-def atomic_path(path: Path) -> Iterator[Path]:
-    """A temporary path beside ``path`` that is renamed to it on success and removed on failure."""
-    path = Path(path)
-    if path.is_dir():
-        raise ArtifactError("a folder stands where a file should be written", where=path,
-                            remedy="give the name of a file")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}-", suffix=path.suffix, dir=path.parent)
-        os.close(handle)
-    except OSError as error:
-        raise ArtifactError(f"cannot write the file ({error.strerror or error})", where=path) from error
-    temporary = Path(name)
-    try:
-        yield temporary
-        temporary.chmod(0o644)
-        os.replace(temporary, path)
-    except OSError as error:
-        raise ArtifactError(f"cannot write the file ({error.strerror or error})", where=path,
-                            remedy="free disk space or choose another folder") from error
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -14,8 +14,8 @@ import numpy as np
 
 from dpuedge import fixed
 from dpuflow.arrays import write_arrays
-from dpuflow.artifact import atomic_path
 from dpuflow.errors import ArtifactError
+from dpuflow.files import atomic_path
 from dpuflow.formats.dnndk import SUFFIXES as DNNDK_SUFFIXES
 from dpuflow.formats.dnndk import elf_arrays, read_elf
 from dpuflow.formats.xir import XGraph, read_xmodel

@@ -5,16 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from dpuedge.elf import Elf
 from dpuflow.errors import EngineError, FormatError, GraphError
-from dpuflow.formats.graphdef import TFGraph, parse_graphdef, read_bytes
+from dpuflow.files import read_bytes
 from dpuflow.formats.xir import XGraph, parse_xmodel
 from dpuflow.formats.xir_import import import_xir
 from dpuflow.formats.xir_importer import is_simulated
 from dpuflow.ir.graph import Graph, Shape
 from dpuflow.ops.custom import CustomFunction
 from dpuflow.passes import lower
+
+if TYPE_CHECKING:
+    from dpuflow.formats.graphdef import TFGraph
 
 CustomFunctions = Mapping[str, CustomFunction]
 
@@ -68,6 +72,8 @@ def _whole(graph: Graph, where: object) -> Graph:
 
 
 def _parse_pb(data: bytes, path: Path) -> Model:
+    from dpuflow.formats.graphdef import parse_graphdef
+
     return model_from_tf(parse_graphdef(data, path), path.stem)
 
 

@@ -21,10 +21,11 @@ from typing import Any
 
 import numpy as np
 
-from dpuflow.artifact import atomic_path, load_stage
+from dpuflow.artifact import load_stage
 from dpuflow.cli.common import add_debug, run_command
 from dpuflow.data.classes import accuracy
 from dpuflow.errors import ConfigError, DataError
+from dpuflow.files import atomic_path
 
 ROOT = Path(__file__).resolve().parent.parent
 MODELS = {"twin_small": "captcha_conv", "twin_medium": "captcha_conv", "twin_large": "captcha_conv", "crnn": "captcha"}

@@ -25,11 +25,12 @@ import numpy as np
 
 from dpuedge.image import normalize
 from dpuflow.arrays import read_arrays
-from dpuflow.artifact import Stage, atomic_path, load_stage
+from dpuflow.artifact import Stage, load_stage
 from dpuflow.calibration.accuracy import Runner, class_scores, float_runner, quantized_runner
 from dpuflow.cli.common import add_debug, run_command
 from dpuflow.data.classes import accuracy
 from dpuflow.errors import ConfigError, DataError
+from dpuflow.files import atomic_path
 from dpuflow.formats.graphdef import TFGraph, read_graphdef
 from dpuflow.quant.config import QuantizeConfig
 from dpuflow.quant.job import QuantizeJob

@@ -19,10 +19,11 @@ from pathlib import Path
 
 import numpy as np
 
-from dpuflow.artifact import atomic_path, load_stage
+from dpuflow.artifact import load_stage
 from dpuflow.cli.common import add_debug, run_command
 from dpuflow.engines import open_engine
 from dpuflow.errors import DataError
+from dpuflow.files import atomic_path
 
 ROOT = Path(__file__).resolve().parent.parent
 GOLDEN_IMAGES = 16

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from dpuflow import artifact
-from dpuflow.artifact import atomic_path, current_stage, file_digest, json_digest, load_stage, write_stage
+from dpuflow.artifact import current_stage, file_digest, json_digest, load_stage, write_stage
 from dpuflow.errors import ArtifactError
+from dpuflow.files import atomic_path
 
 KEY = {"seed": 1}
 

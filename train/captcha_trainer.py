@@ -21,8 +21,8 @@ from captcha_keras import build
 from captcha_networks import NETWORKS
 
 from dpuedge import ctc
-from dpuflow.artifact import atomic_path
 from dpuflow.errors import ArtifactError, DataError
+from dpuflow.files import atomic_path
 
 _AHEAD = 3  # batches made while the network is busy
 

@@ -19,8 +19,8 @@ from datasets import Source
 from keras import ops
 from train_config import TrainConfig
 
-from dpuflow.artifact import atomic_path
 from dpuflow.errors import ArtifactError, DataError
+from dpuflow.files import atomic_path
 
 _AHEAD = 3  # batches made while the network is busy
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from dpuedge.manifest import TAIL_SUFFIX
 from dpuflow.arrays import write_arrays
-from dpuflow.artifact import atomic_path, file_digest
+from dpuflow.artifact import file_digest
 from dpuflow.cli import backend
 from dpuflow.cli.common import check_clock
 from dpuflow.compiler.compiled import Compiled
@@ -22,7 +22,7 @@ from dpuflow.compiler.driver import compile_graph
 from dpuflow.compiler.manifest import model_manifest, tail_parameters
 from dpuflow.compiler.xmodel import to_xir
 from dpuflow.errors import ConfigError, EngineError
-from dpuflow.formats.graphdef import read_bytes
+from dpuflow.files import atomic_path, read_bytes
 from dpuflow.formats.xir import serialize_xmodel
 from dpuflow.model import load
 from dpuflow.planning.estimate import estimate_programs, programs_of

@@ -12,10 +12,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from dpuflow.artifact import atomic_path
 from dpuflow.cli.common import add_debug, names, run_command
 from dpuflow.cli.decent_q_flags import add_flags, refuse_unsupported
 from dpuflow.errors import ConfigError
+from dpuflow.files import atomic_path
 from dpuflow.formats.graphdef import TFGraph, read_graphdef, serialize_graphdef, write_graphdef
 from dpuflow.quant.config import QuantizeConfig, parse_shapes
 

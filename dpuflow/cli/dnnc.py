@@ -64,9 +64,9 @@ def _parser() -> argparse.ArgumentParser:
 
 def run(options: argparse.Namespace) -> None:
     """Compile, write, print the kernel table."""
-    from dpuflow.artifact import atomic_path
     from dpuflow.cli.compile import compile_file, output_path, read_info, write_compiled
     from dpuflow.compiler.console import kernel_graph, kernel_table
+    from dpuflow.files import atomic_path
     from dpuflow.target.dcf import read_dcf
     from dpuflow.target.select import find_target
 

@@ -8,11 +8,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from dpuflow.artifact import atomic_path
 from dpuflow.cli.common import check_clock
 from dpuflow.cli.planning import FILE_HELP, planned_graph
 from dpuflow.compiler.driver import compile_graph
 from dpuflow.errors import ConfigError
+from dpuflow.files import atomic_path
 from dpuflow.ir.graph import Graph
 from dpuflow.planning.estimate import estimate_compiled
 from dpuflow.planning.scenario import Answer, answers, parse_scenario

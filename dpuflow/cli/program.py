@@ -5,11 +5,11 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from dpuflow.artifact import atomic_path
 from dpuflow.compiler.console import VIRTUAL
 from dpuflow.compiler.driver import compile_graph
 from dpuflow.compiler.xmodel import PROGRAM
 from dpuflow.errors import ConfigError
+from dpuflow.files import atomic_path
 from dpuflow.model import load, quantized_graph
 from dpuflow.program.instructions import QUEUES, decode, encode, to_text
 from dpuflow.program.schedule import Program, schedule_kernel

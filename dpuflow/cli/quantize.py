@@ -18,7 +18,6 @@ from dpuflow.analysis.shifts import illegal_shifts
 from dpuflow.analysis.simulation import ALL, Simulation
 from dpuflow.analysis.text import quantization_text
 from dpuflow.analysis.what_if import Widths, all_what_ifs, parse_widths
-from dpuflow.artifact import atomic_path
 from dpuflow.calibration.accuracy import Measure, counted, float_runner, load_measure, quantized_runner
 from dpuflow.calibration.batches import Batch, CalibrationSet, affordable_batch
 from dpuflow.calibration.context import Context, choose_preprocess, read_context
@@ -30,6 +29,7 @@ from dpuflow.cli.common import names
 from dpuflow.cli.decent_q import DEPLOY_FILE, EVALUATION_FILE
 from dpuflow.cli.quantize_vendor import refuse_other_options, run_vendor
 from dpuflow.errors import ConfigError, QuantizeError
+from dpuflow.files import atomic_path
 from dpuflow.formats.float_source import read_network
 from dpuflow.formats.graphdef import TFGraph, serialize_graphdef
 from dpuflow.formats.tf_import import import_tf

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from dpuflow.artifact import atomic_path
 from dpuflow.calibration.batches import CalibrationSet
 from dpuflow.cli import backend
 from dpuflow.errors import ConfigError
+from dpuflow.files import atomic_path
 from dpuflow.formats.graphdef import TFGraph, serialize_graphdef
 from dpuflow.ir.graph import Array
 from dpuflow.quant.config import QuantizeConfig

@@ -6,9 +6,9 @@ import argparse
 import json
 from pathlib import Path
 
-from dpuflow.artifact import atomic_path
 from dpuflow.describe.describe import describe
 from dpuflow.describe.description import as_json, as_text
+from dpuflow.files import atomic_path
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> argparse.ArgumentParser:

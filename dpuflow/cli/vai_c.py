@@ -100,8 +100,8 @@ def meta_json(output: Path, kernels: Sequence[str], target: str, runner: str) ->
 
 def _write_beside(output: Path, kernels: Sequence[str], target: str) -> tuple[Path, Path, str]:
     """``meta.json`` and ``md5sum.txt``; their paths and the digest."""
-    from dpuflow.artifact import atomic_path
     from dpuflow.compiler.xmodel import VIRTUAL_RUNNER
+    from dpuflow.files import atomic_path
 
     meta, sums = output.with_name("meta.json"), output.with_name("md5sum.txt")
     digest = hashlib.md5(output.read_bytes(), usedforsecurity=False).hexdigest()

@@ -24,7 +24,7 @@ def first_difference(graph: Graph, x: Array | Mapping[str, Array], library: Libr
     """The first tensor on which a library's kernels and the reference engine differ, or None."""
     names = graph.outputs
     expected = ReferenceEngine(graph).run(x, names, int8=True)
-    got = FastEngine(graph, threads=1, libraries=(library,)).run(x, names, int8=True)
+    got = FastEngine(graph, threads=2, libraries=(library,)).run(x, names, int8=True)
     for name in names:
         if not np.array_equal(expected[name], got[name]):
             wrong = int((expected[name] != got[name]).sum())

@@ -14,7 +14,7 @@ import numpy as np
 
 from dpuedge import elf
 from dpuflow.errors import FormatError, GraphError
-from dpuflow.formats.graphdef import read_bytes
+from dpuflow.files import read_bytes
 from dpuflow.ir.graph import Array, Fix
 
 SUFFIXES = (".elf", ".so")

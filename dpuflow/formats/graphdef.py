@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from dpuflow.artifact import atomic_path
 from dpuflow.errors import FormatError, GraphError
+from dpuflow.files import atomic_path, read_bytes
 from dpuflow.formats import tf_values
 from dpuflow.formats.graphdef_proto import AttrValue, GraphDef
 from dpuflow.formats.protobuf import parse, serialize
@@ -187,22 +187,6 @@ def parse_graphdef(data: bytes, source: object = "graph") -> TFGraph:
         for node in message.node
     )
     return _check(TFGraph(nodes, str(source)))
-
-
-def read_bytes(path: Path | str) -> bytes:
-    """A file's bytes; FormatError for what cannot be read or is empty."""
-    path = Path(path)
-    try:
-        data = path.read_bytes()
-    except FileNotFoundError:
-        raise FormatError("no such file", where=path) from None
-    except IsADirectoryError:
-        raise FormatError("a folder was given", where=path, expected="a file") from None
-    except OSError as error:
-        raise FormatError(f"cannot read the file ({error.strerror or error})", where=path) from None
-    if not data:
-        raise FormatError("the file is empty", where=path)
-    return data
 
 
 def read_graphdef(path: Path | str) -> TFGraph:

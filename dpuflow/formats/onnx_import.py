@@ -14,13 +14,14 @@ from pathlib import Path
 import numpy as np
 
 from dpuflow.errors import GraphError, UnsupportedOp
+from dpuflow.files import read_bytes
 from dpuflow.formats import onnx_elementwise as elementwise
 from dpuflow.formats import onnx_qdq as qdq
 from dpuflow.formats import onnx_resize as resize
 from dpuflow.formats import onnx_shapes as shapes
 from dpuflow.formats import onnx_windows as windows
 from dpuflow.formats.checks import MALFORMED
-from dpuflow.formats.graphdef import TFGraph, TFNode, new_node, read_bytes
+from dpuflow.formats.graphdef import TFGraph, TFNode, new_node
 from dpuflow.formats.onnx_elementwise import Converter
 from dpuflow.formats.onnx_graph import OnnxGraph, OnnxNode, parse_onnx
 from dpuflow.formats.onnx_static import STATIC, check_size

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from dpuflow.errors import FormatError
-from dpuflow.formats.graphdef import read_bytes
+from dpuflow.files import read_bytes
 
 
 def open_tflite(path: Path) -> Any:

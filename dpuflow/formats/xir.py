@@ -8,11 +8,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from dpuflow.artifact import atomic_path
 from dpuflow.errors import FormatError, GraphError
+from dpuflow.files import atomic_path, read_bytes
 from dpuflow.formats import xir_proto
 from dpuflow.formats.detach import detach
-from dpuflow.formats.graphdef import read_bytes
 from dpuflow.formats.protobuf import parse, serialize
 
 # Tensor.data_type by number (xmodel specification, section 1).

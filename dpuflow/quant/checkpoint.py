@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from dpuflow.artifact import atomic_path
 from dpuflow.errors import FormatError, GraphError
-from dpuflow.formats.graphdef import TFGraph, TFNode, const_node, parse_graphdef, read_bytes, serialize_graphdef
+from dpuflow.files import atomic_path, read_bytes
+from dpuflow.formats.graphdef import TFGraph, TFNode, const_node, parse_graphdef, serialize_graphdef
 from dpuflow.formats.graphdef_proto import GraphDef, MetaGraphDef
 from dpuflow.formats.protobuf import parse, serialize
 from dpuflow.formats.tf_constants import FOLDABLE, fold

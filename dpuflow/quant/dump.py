@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from dpuedge import fixed
-from dpuflow.artifact import atomic_path
 from dpuflow.engines.evaluate import evaluate
 from dpuflow.errors import QuantizeError
+from dpuflow.files import atomic_path
 from dpuflow.formats.graphdef import TFGraph, TFNode, base_name, new_node, rewire
 from dpuflow.formats.tf_import import import_tf
 from dpuflow.formats.tf_values import FLOAT, TShape

@@ -18,8 +18,9 @@ from typing import Any
 
 from dpuedge import fixed
 from dpuflow.errors import DataError, FormatError
+from dpuflow.files import read_bytes
 from dpuflow.formats.checks import POSITIONS
-from dpuflow.formats.graphdef import TFGraph, TFNode, read_bytes
+from dpuflow.formats.graphdef import TFGraph, TFNode
 from dpuflow.quant.config import QuantizeConfig
 from dpuflow.quant.deploy import deploy_graph
 from dpuflow.quant.quantizer import Quantized, with_positions

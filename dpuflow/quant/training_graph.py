@@ -14,8 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
-from dpuflow.artifact import atomic_path
 from dpuflow.errors import FormatError
+from dpuflow.files import atomic_path
 from dpuflow.formats.graphdef import TFGraph, TFNode, const_node
 from dpuflow.formats.tf_values import FLOAT, TShape
 from dpuflow.quant.adjust import adjust_positions

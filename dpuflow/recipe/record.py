@@ -15,8 +15,9 @@ from typing import Any
 
 import numpy as np
 
-from dpuflow.artifact import atomic_path, json_digest
+from dpuflow.artifact import json_digest
 from dpuflow.errors import DpuError
+from dpuflow.files import atomic_path
 from dpuflow.formats.graphdef import read_graphdef, serialize_graphdef, write_graphdef
 from dpuflow.quant.deploy import deploy_graph
 from dpuflow.quant.job import QuantizeJob

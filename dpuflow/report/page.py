@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from dpuflow.artifact import atomic_path, load_stage
+from dpuflow.artifact import load_stage
 from dpuflow.errors import ArtifactError
+from dpuflow.files import atomic_path
 from dpuflow.report.class_page import render
 from dpuflow.report.evidence import again, read_evidence
 from dpuflow.report.text_evidence import comparable_folders

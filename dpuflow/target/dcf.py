@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from dpuflow.errors import FormatError
-from dpuflow.formats.graphdef import read_bytes
+from dpuflow.files import read_bytes
 from dpuflow.formats.protobuf import Table, messages, parse
 from dpuflow.target.arch import Core
 from dpuflow.target.fingerprint import ARCHITECTURES, decode_fingerprint

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from dpuflow.errors import FormatError
-from dpuflow.formats.graphdef import read_bytes
+from dpuflow.files import read_bytes
 from dpuflow.formats.textproto import Message, parse_text
 from dpuflow.target.arch import Core, Range
 from dpuflow.target.fingerprint import TYPE_CODES, decode_fingerprint

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from dpuflow.errors import ConfigError
-from dpuflow.formats.graphdef import read_bytes
+from dpuflow.files import read_bytes
 from dpuflow.target.arch import Core, core_differences, core_fields
 from dpuflow.target.dcf import read_dcf
 from dpuflow.target.fingerprint import decode_fingerprint

@@ -18,7 +18,8 @@ from typing import Any
 import tensorflow as tf
 
 from dpuflow.errors import DataError, QuantizeError
-from dpuflow.formats.graphdef import parse_graphdef, read_bytes, serialize_graphdef
+from dpuflow.files import read_bytes
+from dpuflow.formats.graphdef import parse_graphdef, serialize_graphdef
 from dpuflow.quant.calibrate import winner
 from dpuflow.quant.training_graph import write_position
 from dpuflow.tensorflow.expand import expand_fix_neurons

@@ -5,8 +5,8 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from dpuflow.artifact import atomic_path
 from dpuflow.errors import PlanError
+from dpuflow.files import atomic_path
 from dpuflow.vendor.plan import Plan
 
 _MAGIC, _ARM = b"\x7fELF", {32: 40, 64: 183}  # e_machine of ARM and AArch64

@@ -119,6 +119,19 @@ def test_strides_of_padded_single_pixels_are_refused(op, weights):
         np.testing.assert_array_equal(engine.run(x, int8=True)["y"], ReferenceEngine(graph).run(x, int8=True)["y"])
 
 
+def test_strides_of_single_pixels_where_threads_meet():
+    """Two threads share 126 pixels; the first of the second one's was wrong in one fresh network of eight."""
+    rng = np.random.default_rng(0)
+    nodes = (Node("x", "input", shape=(1, 6, 14, 8), fix=Fix(4)),
+             const("w", probes.full_range(rng, (1, 1, 8, 2)), Fix(7)),
+             Node("y", "conv2d", ("x", "w"), ConvAttrs((1, 2)), fix=Fix(2)))
+    graph = infer_shapes(Graph("single pixels", nodes, ("y",)))
+    x = rng.integers(0, 128, (3, 6, 14, 8)).astype(np.int8)
+    expected = ReferenceEngine(graph).run(x, int8=True)["y"]
+    for _ in range(40):
+        np.testing.assert_array_equal(on_openvino(graph).run(x, int8=True)["y"], expected, strict=True)
+
+
 def test_sums_of_positions_too_far_apart_are_refused():
     graph = probes._alone("add", EltwiseAttrs(), -8, inputs=(-8, 8))
     assert "too far apart" in FastEngine(graph, threads=1, libraries=(OPENVINO,)).description

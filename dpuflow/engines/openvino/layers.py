@@ -105,11 +105,22 @@ def _weighted(planner: Planner, node: Node, sums: Sums, weights: Array, convolve
     return emit
 
 
-def _window_refusal(node: Node, kernel: tuple[int, ...]) -> str | None:
+def _window_refusal(kernel: tuple[int, ...], attrs: ConvAttrs) -> str | None:
     """OpenVINO 2026.4 moves such a stride to layers before, and then takes other pixels."""
-    if kernel == (1, 1) and any(node.attrs.padding) and node.attrs.stride != (1, 1):
-        return "a single pixel's kernel meets padding and a stride"
+    if kernel == (1, 1) and any(attrs.padding) and attrs.stride != (1, 1):
+        return "a kernel of one pixel meets padding and a stride"
     return None
+
+
+def _convolve(operator: str, attrs: ConvAttrs) -> Convolve:
+    """A kernel of one pixel meets only the pixels that its stride picks: with a stride, kernels for bytes were seen
+    to compute a wrong one where the threads' shares meet (OpenVINO 2026.4, AVX2)."""
+    def convolve(network: Network, x: Any, w: Any) -> Any:
+        stride = attrs.stride
+        if tuple(w.shape)[-2:] == (1, 1) and stride != (1, 1):
+            x, stride = network.picked(x, stride), (1, 1)
+        return getattr(network.op, operator)(x, w, list(stride), *_pads(attrs), list(attrs.dilation))
+    return convolve
 
 
 def _pads(attrs: Any) -> tuple[list[int], list[int]]:
@@ -122,27 +133,25 @@ def _conv(planner: Planner, node: Node) -> Emit | str:
     if isinstance(sums, str):
         return sums
     kh, kw, inputs, outputs = sums.weights.shape
-    if refusal := _window_refusal(node, (kh, kw)):
+    if refusal := _window_refusal((kh, kw), attrs):
         return refusal
     weights = np.ascontiguousarray(sums.weights.transpose(3, 2, 0, 1))
     if attrs.groups == 1:
-        return _weighted(planner, node, sums, weights, lambda network, x, w: network.op.convolution(
-            x, w, list(attrs.stride), *_pads(attrs), list(attrs.dilation)), parted=True)
+        return _weighted(planner, node, sums, weights, _convolve("convolution", attrs), parted=True)
     grouped = weights.reshape(attrs.groups, outputs // attrs.groups, inputs, kh, kw)
     return _grouped(planner, node, sums, grouped, attrs)
 
 
 def _grouped(planner: Planner, node: Node, sums: Sums, weights: Array, attrs: ConvAttrs) -> Emit | str:
     """``weights``: (groups, outputs of a group, inputs of a group, height, width)."""
-    return _weighted(planner, node, sums, weights, lambda network, x, w: network.op.group_convolution(
-        x, w, list(attrs.stride), *_pads(attrs), list(attrs.dilation)))
+    return _weighted(planner, node, sums, weights, _convolve("group_convolution", attrs))
 
 
 def _depthwise(planner: Planner, node: Node) -> Emit | str:
     sums = weighted_sums(planner.graph, node)
     if isinstance(sums, str):
         return sums
-    if refusal := _window_refusal(node, sums.weights.shape[:2]):
+    if refusal := _window_refusal(sums.weights.shape[:2], node.attrs):
         return refusal
     weights = np.ascontiguousarray(sums.weights.transpose(2, 3, 0, 1))[:, :, None]
     return _grouped(planner, node, sums, weights, node.attrs)

@@ -116,6 +116,10 @@ class Network:
         """Another shape; 0 keeps an axis."""
         return self.op.reshape(tensor, np.array(shape, np.int64), 0 in shape)
 
+    def picked(self, tensor: Any, stride: tuple[int, int]) -> Any:
+        """Every so many pixels, from the first."""
+        return self.op.max_pool(tensor, list(stride), [1, 1], [0, 0], [0, 0], [1, 1]).output(0)
+
     def repeated(self, tensor: Any, factors: tuple[int, int]) -> Any:
         """Every pixel several times, down and across."""
         return self.op.interpolate(tensor, np.array(factors, np.float32), "nearest", "scales", np.zeros(4, np.int64),
