@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-import tempfile
 from collections.abc import Iterator
 
 _NOTICE = b"Created TensorFlow Lite XNNPACK delegate"
@@ -18,6 +17,8 @@ def without_delegate_notice() -> Iterator[None]:
     LiteRT prints its notice once per process, when the first model is made ready, and offers no
     switch for it.
     """
+    import tempfile  # on demand: it costs a start several milliseconds
+
     sys.stderr.flush()
     saved = os.dup(2)
     with tempfile.TemporaryFile() as held:

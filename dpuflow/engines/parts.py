@@ -24,11 +24,12 @@ Emit = Callable[[Any], None]  # adds one layer to a library's network under cons
 class Library:
     """Somebody else's kernels.
 
-    ``planner``: for a network, how to add a layer, or why it would not be exact there. ``bytes_apart``: maps without
-    negative numbers take other kernels.
+    ``package``: the Python package that holds them. ``planner``: for a network, how to add a layer, or why it would
+    not be exact there. ``bytes_apart``: maps without negative numbers take other kernels.
     """
 
     name: str
+    package: str
     planner: Callable[[Graph], Callable[[Node], Emit | str]]
     ready: Callable[[Graph, LibraryPart, Sequence[str], int], Runner]  # network, part, wanted tensors, threads
     bytes_apart: bool = False

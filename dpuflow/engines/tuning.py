@@ -2,7 +2,7 @@
 
 LiteRT is ready in milliseconds. OpenVINO's kernels are often twice as fast, but take a quarter of a
 second to import and as much to compile. So runs start on LiteRT; once the runs of one size of batch
-have taken so long that looking is worth it, both compute one run in turn and the faster one stays.
+have taken so long that looking is worth it, or a large one will, both compute it in turn and the faster one stays.
 Both must yield the same bits, on those numbers and on full-range ones; else OpenVINO is not used.
 """
 
@@ -26,7 +26,9 @@ from dpuflow.engines.selftest import self_test
 from dpuflow.errors import EngineError
 from dpuflow.ir.graph import Array, Graph
 
-WORTH_S = 0.5  # spent on one size of batch before the other library is tried
+WORTH_S = 0.5  # spent on runs of one size of batch before the other library is tried
+LARGE_S = 4.0  # that a single run may take without it, as a few images of it foretell
+_SLICE = 16
 _TURNS, _TURNS_S = 9, 0.3  # of both libraries in turn, and their time at most
 _X86 = ("x86_64", "AMD64")  # OpenVINO's kernels for other processors may sum in other ways
 Values = Mapping[str, Array]
@@ -69,7 +71,7 @@ class TunedEngine(Engine):
             key = wanted, len(next(iter(values.values())))
             use = self.uses.get(key) or self.uses.setdefault(key, _Use(self.first, self.refusal is not None))
             if use.decided:
-                return use.engine.compute(values, wanted)
+                return use.engine.compute_alone(values, wanted)
             return self._measured(use, values, wanted)
 
     def tune(self, inputs: Values | Array, tensors: Iterable[str] | None = None) -> None:
@@ -78,15 +80,28 @@ class TunedEngine(Engine):
         values = self.encode(inputs, "quantizer")
         with self.lock:
             use = self.uses.setdefault((wanted, len(next(iter(values.values())))), _Use(self.first, False))
-            self._decide(use, values, use.engine.compute(dict(values), wanted), wanted)
+            self._decide(use, values, use.engine.compute_alone(dict(values), wanted), wanted)
 
     def _measured(self, use: _Use, values: dict[str, Array], wanted: tuple[str, ...]) -> Mapping[str, Array]:
+        if not use.spent_s and self._large(values, wanted):
+            some = {name: array[:_SLICE] for name, array in values.items()}
+            self._decide(use, some, self.first.compute_alone(dict(some), wanted), wanted)
+            return use.engine.compute_alone(values, wanted)
         given, started = dict(values), time.perf_counter()
-        result = use.engine.compute(values, wanted)
-        use.spent_s += time.perf_counter() - started
-        if use.spent_s > WORTH_S:
+        result = use.engine.compute_alone(values, wanted)
+        if use.spent_s > WORTH_S:  # by runs before this one: this one is done
             self._decide(use, given, result, wanted)
+        use.spent_s += time.perf_counter() - started
         return result
+
+    def _large(self, values: Values, wanted: tuple[str, ...]) -> bool:
+        """Whether this one run will take so long that looking is worth it at once."""
+        images = len(next(iter(values.values())))
+        if images < 4 * _SLICE:
+            return False
+        started = time.perf_counter()
+        self.first.compute_alone({name: array[:_SLICE] for name, array in values.items()}, wanted)
+        return (time.perf_counter() - started) * images / _SLICE > LARGE_S
 
     def _decide(self, use: _Use, given: Values, result: Values, wanted: tuple[str, ...]) -> None:
         use.decided = True
@@ -110,8 +125,8 @@ class TunedEngine(Engine):
         rng = np.random.default_rng(0)
         full = {name: full_range(rng, array.shape) if array.dtype == np.int8 else array
                 for name, array in given.items()}
-        for inputs, expected in ((given, result), (full, self.first.compute(dict(full), wanted))):
-            got = other.compute(dict(inputs), wanted)
+        for inputs, expected in ((given, result), (full, self.first.compute_alone(dict(full), wanted))):
+            got = other.compute_alone(dict(inputs), wanted)
             for name in wanted:
                 if not same_bits(expected[name], got[name]):
                     return name
@@ -136,7 +151,7 @@ class TunedEngine(Engine):
         for _ in range(_TURNS):
             for engine in (self.first, other):
                 started = time.perf_counter()
-                engine.compute(dict(given), wanted)
+                engine.compute_alone(dict(given), wanted)
                 best[id(engine)] = min(best[id(engine)], time.perf_counter() - started)
             if time.perf_counter() > until:
                 break

@@ -127,7 +127,8 @@ def test_self_test_sees_wrong_numbers_of_each_kind(monkeypatch, kind, name, valu
 
 def test_self_test_probes_what_a_network_uses(monkeypatch):
     asked = []
-    monkeypatch.setattr(selftest, "_passed", {})
+    monkeypatch.setattr(selftest, "_passed", {"LiteRT": set()})
+    monkeypatch.setattr(selftest.proofs, "keep", lambda *_: None)
     monkeypatch.setattr(selftest, "failures", lambda wanted, library: asked.append(sorted(wanted)) or [])
     for graph in (simple_graph(), probes.leaky_graph(8), probes.leaky_graph(9), probes.joined_graph()):
         selftest.self_test(graph)
@@ -140,7 +141,8 @@ def test_every_probe_passes():
 
 
 def test_fast_engine_refuses_when_the_self_test_fails(monkeypatch):
-    monkeypatch.setattr(selftest, "_passed", {})
+    monkeypatch.setattr(selftest, "_passed", {"LiteRT": set()})
+    monkeypatch.setattr(selftest.proofs, "keep", lambda *_: None)
     monkeypatch.setattr(selftest, "failures", lambda wanted, library: ["ties: 3 of 9 values of 'y' differ"])
     with pytest.raises(EngineError, match=r"not exact on this CPU.*reference"):
         open_engine(random_network(0), "fast")

@@ -34,12 +34,14 @@ class Paced:
             made[wanted[0]] = made[wanted[0]] + 1
         return made
 
+    compute_alone = compute
+
 
 @pytest.fixture
 def tuned(monkeypatch):
     def make(second: Paced, first_s: float = 0.0) -> TunedEngine:
         monkeypatch.setattr(tuning, "openvino_engine", lambda graph, threads: second)
-        monkeypatch.setattr(tuning, "WORTH_S", 0.0)
+        monkeypatch.setattr(tuning, "WORTH_S", -1.0)
         engine = TunedEngine(GRAPH, threads=1)
         engine.first = Paced(first_s)
         return engine
@@ -101,6 +103,8 @@ def test_differences_on_full_range_numbers_only_are_seen(tuned):
             self.wrong = min(array.min() for array in values.values()) == -128
             return super().compute(values, wanted)
 
+        compute_alone = compute
+
     engine = tuned(Saturating())
     with pytest.warns(RuntimeWarning, match="OpenVINO differs"):
         engine.run(np.maximum(full_range_input(GRAPH, 1), 0))
@@ -110,6 +114,8 @@ def test_what_openvino_cannot_compile_stays_with_litert(tuned):
     class Broken(Paced):
         def compute(self, values, wanted):
             raise RuntimeError("Exception from core.cpp:117:\nRequested output shape is incompatible\n")
+
+        compute_alone = compute
 
     engine, x = tuned(Broken()), full_range_input(GRAPH, 1)
     engine.run(x)
@@ -124,6 +130,28 @@ def test_short_work_never_loads_openvino(monkeypatch):
         engine.run(full_range_input(GRAPH, 1))
     (use,) = engine.uses.values()
     assert 0 < use.spent_s < tuning.WORTH_S
+
+
+def test_a_single_large_run_never_loads_openvino(monkeypatch):
+    loaded = []
+    monkeypatch.setattr(tuning, "openvino_engine", lambda graph, threads: loaded.append(graph) or Paced())
+    engine, x = TunedEngine(GRAPH, threads=1), full_range_input(GRAPH, 1)
+    engine.first = Paced(slow_s=0.3)
+    for runs in (0, 0, 1):
+        engine.run(x)
+        assert len(loaded) == runs
+
+
+def test_a_large_run_decides_on_its_first_images(monkeypatch):
+    second = Paced()
+    monkeypatch.setattr(tuning, "openvino_engine", lambda graph, threads: second)
+    monkeypatch.setattr(tuning, "LARGE_S", 0.1)
+    engine, x = TunedEngine(GRAPH, threads=1), full_range_input(GRAPH, 1, batch=70)
+    engine.first = Paced(slow_s=0.04)  # 70 / 16 times as long in all
+    got = engine.run(x, int8=True)
+    assert engine.uses[GRAPH.outputs, 70].engine is second
+    for name, value in ReferenceEngine(GRAPH).run(x, int8=True).items():
+        np.testing.assert_array_equal(got[name], value, strict=True)
 
 
 def test_tune_decides_at_once_and_keeps_the_bits():
@@ -158,9 +186,11 @@ def test_without_openvino_litert_serves_and_the_description_says_why(monkeypatch
 def test_a_library_that_fails_its_self_test_is_not_used(monkeypatch):
     from dpuflow.engines import selftest
 
-    monkeypatch.setattr(selftest, "_passed", {"LiteRT": set(selftest._passed.get("LiteRT", ())) | {"always"}})
+    monkeypatch.setattr(selftest, "_passed", {name: set() for name in (
+        "LiteRT", "OpenVINO", "OpenVINO with signed bytes")})
     monkeypatch.setattr(selftest, "failures", lambda wanted, library: [f"{library.name}: ties"] if
                         library.bytes_apart else [])
+    monkeypatch.setattr(selftest.proofs, "keep", lambda *_: None)
     engine = TunedEngine(GRAPH, threads=1)
     engine.tune(full_range_input(GRAPH, 1))
     assert engine.second is None

@@ -70,4 +70,4 @@ class LiteRTModel:
             values[name] = interpreter.get_tensor(index)
 
 
-LITERT = Library("LiteRT", planner, LiteRTModel)
+LITERT = Library("LiteRT", "ai_edge_litert", planner, LiteRTModel)

@@ -83,5 +83,6 @@ class OpenVINOModel:
         values.update(zip(self.outputs, results, strict=True))
 
 
-OPENVINO = Library("OpenVINO", Planner, partial(OpenVINOModel, signed=False), bytes_apart=True)
-OPENVINO_SIGNED = Library("OpenVINO with signed bytes", Planner, partial(OpenVINOModel, signed=True), bytes_apart=True)
+OPENVINO = Library("OpenVINO", "openvino", Planner, partial(OpenVINOModel, signed=False), bytes_apart=True)
+OPENVINO_SIGNED = Library("OpenVINO with signed bytes", "openvino", Planner,
+                          partial(OpenVINOModel, signed=True), bytes_apart=True)
