@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from dpuflow.engines.base import Engine, engine_unavailable
 from dpuflow.errors import ConfigError
 from dpuflow.ir.graph import Graph
 from dpuflow.ops.custom import CustomFunction, check_functions
-from dpuflow.target.arch import Core
+
+if TYPE_CHECKING:
+    from dpuflow.target.arch import Core
 
 
 def _reference(graph: Graph, core: Core | None) -> Engine:

@@ -8,7 +8,6 @@ Both must yield the same bits, on those numbers and on full-range ones; else Ope
 
 from __future__ import annotations
 
-import platform
 import threading
 import time
 import warnings
@@ -169,13 +168,15 @@ class TunedEngine(Engine):
 
 def openvino_serves_here() -> bool:
     """Whether this processor is of the kind whose kernels of OpenVINO were proved exact."""
+    import platform  # on demand, as OpenVINO itself
+
     return platform.machine() in _X86
 
 
 def openvino_engine(graph: Graph, threads: int | None = None) -> FastEngine:
     """OpenVINO where it is exact, then LiteRT, then NumPy; EngineError where it cannot serve."""
     if not openvino_serves_here():
-        raise engine_unavailable("fast", f"OpenVINO has no exact kernels on {platform.machine()}")
+        raise engine_unavailable("fast", "OpenVINO has no exact kernels on this kind of processor")
     try:
         from dpuflow.engines.openvino.part import OPENVINO, OPENVINO_SIGNED
     except ImportError as error:
