@@ -22,9 +22,13 @@ _PROCESSOR = ("vendor_id", "cpu family", "model", "model name", "stepping", "fla
               "Features")
 
 
-def cache_file() -> Path:
-    """Where proofs are kept."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "dpuflow" / "proofs.json"
+def cache_file() -> Path | None:
+    """Where proofs are kept; None for a user without a home."""
+    try:
+        cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    except RuntimeError:
+        return None
+    return Path(cache) / "dpuflow" / "proofs.json"
 
 
 def processor() -> str | None:
@@ -62,15 +66,15 @@ def known(library: str, package: str) -> set[str]:
 
 def keep(library: str, package: str, kinds: Iterable[str]) -> None:
     """Note what a library computes exactly; without a word if that cannot be written."""
-    name, found = key(package), _read()
-    if name is None:
+    name, found, file = key(package), _read(), cache_file()
+    if name is None or file is None:
         return
     found.pop(f"{library}\n{name}", None)
     found[f"{library}\n{name}"] = sorted(kinds)
     while len(found) > _KEPT:
         found.pop(next(iter(found)))
     try:
-        with atomic_path(cache_file()) as path:
+        with atomic_path(file) as path:
             path.write_text(json.dumps(found, indent=1), encoding="utf-8")
     except DpuflowError:
         return
@@ -78,8 +82,9 @@ def keep(library: str, package: str, kinds: Iterable[str]) -> None:
 
 def _read() -> dict[str, Any]:
     """What the file holds; nothing if it is not there or damaged."""
+    file = cache_file()
     try:
-        found = json.loads(cache_file().read_text(encoding="utf-8"))
+        found = json.loads(file.read_text(encoding="utf-8")) if file else {}
     except (OSError, ValueError):
         return {}
     return found if isinstance(found, dict) else {}

@@ -79,6 +79,17 @@ def test_a_cache_that_cannot_be_written_is_no_error(monkeypatch, tmp_path):
     assert len(probed(monkeypatch)) == 1
 
 
+def test_a_user_without_a_home_keeps_nothing(monkeypatch):
+    def nowhere() -> None:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setattr(proofs.Path, "home", nowhere)
+    assert proofs.cache_file() is None
+    assert len(probed(monkeypatch)) == 1
+    assert len(probed(monkeypatch)) == 1
+
+
 def test_a_system_that_does_not_name_its_processor_keeps_nothing(monkeypatch):
     monkeypatch.setattr(proofs, "processor", lambda: None)
     assert proofs.key("ai_edge_litert") is None
