@@ -241,7 +241,14 @@ def exact_matmul(a, b):
     a, b = np.asarray(a), np.asarray(b)
     if a.dtype == np.int8 and b.dtype == np.int8 and b.ndim == 2:
         return _int8_matmul(a, b)
-    return np.matmul(np.asarray(a, np.float64), np.asarray(b, np.float64)).astype(np.int64)
+    return _whole_matmul(np.asarray(a, np.float64), np.asarray(b, np.float64))
+
+
+def _whole_matmul(a, b):
+    """The product of floats that hold integers, as int64."""
+    # OpenBLAS's kernels for ARM were seen to raise floating-point flags for lanes that hold no operand.
+    with np.errstate(all="ignore"):
+        return np.matmul(a, b).astype(np.int64)
 
 
 _FLOAT32_TERMS = 1023  # products of two int8 numbers whose sum float32 holds exactly
@@ -251,7 +258,7 @@ def _int8_matmul(a, b):
     total = None
     for first in range(0, b.shape[0], _FLOAT32_TERMS):
         terms = slice(first, first + _FLOAT32_TERMS)
-        part = np.matmul(a[..., terms].astype(np.float32), b[terms].astype(np.float32)).astype(np.int64)
+        part = _whole_matmul(a[..., terms].astype(np.float32), b[terms].astype(np.float32))
         total = part if total is None else total + part
     return np.zeros(a.shape[:-1] + b.shape[1:], np.int64) if total is None else total
 
