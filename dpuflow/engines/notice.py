@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 
 _NOTICE = b"Created TensorFlow Lite XNNPACK delegate"
+_held_back = False
 
 
 @contextlib.contextmanager
@@ -15,8 +16,13 @@ def without_delegate_notice() -> Iterator[None]:
     """Hold back what native code writes to the error stream, then write it again without the notice.
 
     LiteRT prints its notice once per process, when the first model is made ready, and offers no
-    switch for it.
+    switch for it; so only the first use does anything.
     """
+    global _held_back
+    if _held_back:
+        yield
+        return
+    _held_back = True
     import tempfile  # on demand: it costs a start several milliseconds
 
     sys.stderr.flush()

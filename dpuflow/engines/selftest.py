@@ -11,7 +11,6 @@ from dpuflow.engines import proofs
 from dpuflow.engines.base import engine_unavailable
 from dpuflow.engines.fast import FastEngine
 from dpuflow.engines.litert.part import LITERT
-from dpuflow.engines.notice import without_delegate_notice
 from dpuflow.engines.parts import Library
 from dpuflow.engines.probes import cases, kinds
 from dpuflow.engines.reference import ReferenceEngine
@@ -50,8 +49,7 @@ def self_test(graph: Graph, library: Library = LITERT) -> None:
         passed = _passed[library.name]
         if wanted <= passed:
             return
-        with without_delegate_notice():
-            found = next(iter(failures(wanted - passed - {_ALWAYS}, library)), None)
+        found = next(iter(failures(wanted - passed - {_ALWAYS}, library)), None)
         if found:
             raise engine_unavailable("fast", f"{library.name}: int8 kernels are not exact on this CPU: {found}")
         passed |= wanted

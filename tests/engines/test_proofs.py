@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 
 import pytest
 
@@ -108,3 +110,12 @@ def test_old_builds_are_forgotten(monkeypatch):
 @pytest.mark.skipif(not os.path.exists("/proc/cpuinfo"), reason="no /proc/cpuinfo")
 def test_the_processor_has_a_name():
     assert "AVX" in (proofs.processor() or "") or "ASIMD" in (proofs.processor() or "")
+
+
+def test_no_notice_of_litert_reaches_the_console_in_either_process():
+    """The first process tests the kernels, the second one knows them."""
+    code = ("from dpuflow.engines import open_engine, probes; import numpy as np; "
+            "open_engine(probes.leaky_graph(8)).run(np.zeros((1, 97), np.int8))")
+    for _ in range(2):
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+        assert done.stderr == ""

@@ -10,6 +10,7 @@ import numpy as np
 
 from dpuflow.engines.litert.layers import planner
 from dpuflow.engines.litert.segment import Segment
+from dpuflow.engines.notice import without_delegate_notice
 from dpuflow.engines.parts import Library, LibraryPart
 from dpuflow.ir.graph import Array, Graph
 
@@ -33,7 +34,7 @@ class LiteRTModel:
         self.threads, self.images_at_once = threads, max(_CACHED_BYTES // largest, 1)
         self.ready: dict[int, Any] = {}
 
-    def _interpreter(self, batch: int) -> Any:
+    def _allocated(self, batch: int) -> Any:
         from ai_edge_litert.interpreter import Interpreter
 
         made = Interpreter(model_content=self.content, num_threads=self.threads)
@@ -42,6 +43,11 @@ class LiteRTModel:
             if list(detail["shape"]) != shape:
                 made.resize_tensor_input(detail["index"], shape)
         made.allocate_tensors()
+        return made
+
+    def _interpreter(self, batch: int) -> Any:
+        with without_delegate_notice():
+            made = self._allocated(batch)
         if len(self.ready) >= _KEPT_BATCH_SIZES:
             self.ready.pop(next(iter(self.ready)))
         entry = (made, tuple(zip((d["index"] for d in made.get_input_details()), self.inputs, strict=True)),
