@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 
@@ -173,6 +174,25 @@ class BranchedNetwork(RandomNetwork):
     def enlarged(self, name: str) -> None:
         size = (2 * self.last.shape[1], 2 * self.last.shape[2])
         self.add(Node(name, "resize_nearest", (self.last.name,), ResizeAttrs(size), fix=self.last.fix))
+
+
+class LeakyNetwork(BranchedNetwork):
+    """Maps mostly behind a leaky ReLU; weights of several spreads."""
+
+    def weights(self, name: str, shape: tuple[int, ...]) -> Node:
+        node = super().weights(name, shape)
+        widest = int(self.rng.choice([128, 103, 64, 30]))
+        self.nodes[-1] = node.replace(data=self.rng.integers(-widest, widest, shape).astype(np.int8))
+        return self.nodes[-1]
+
+    def conv_attrs(self, kernel: tuple[int, int]) -> ConvAttrs:
+        attrs = super().conv_attrs(kernel)
+        return replace(attrs, nonlinear="leaky_relu") if self.rng.random() < 0.7 else attrs
+
+
+def leaky_network(seed: int, layers: int = 6) -> Graph:
+    """A network of signed maps, few of which reach far below zero."""
+    return LeakyNetwork(seed).grow(layers)
 
 
 def branched_network(seed: int, layers: int = 6) -> Graph:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ if not tuning.openvino_serves_here():
 
 from dpuflow.engines.fast import FastEngine
 from dpuflow.engines.litert.part import LITERT
+from dpuflow.engines.openvino import layers
 from dpuflow.engines.openvino import network as openvino_network
 from dpuflow.engines.openvino.layers import nonnegative_maps
 from dpuflow.engines.openvino.part import OPENVINO, OPENVINO_SIGNED, OpenVINOModel
@@ -29,7 +31,7 @@ from dpuflow.ops.conv import ConvAttrs, DenseAttrs
 from dpuflow.ops.elementwise import EltwiseAttrs
 from dpuflow.ops.pool import MeanAttrs, PoolAttrs
 
-from engines.networks import branched_network, full_range_input, random_network
+from engines.networks import branched_network, full_range_input, leaky_network, random_network
 
 
 def on_openvino(graph: Graph) -> FastEngine:
@@ -38,9 +40,9 @@ def on_openvino(graph: Graph) -> FastEngine:
     return engine
 
 
-def assert_exact(graph: Graph, x: np.ndarray) -> None:
+def assert_exact(graph: Graph, x: np.ndarray, make: Callable[[Graph], FastEngine] = on_openvino) -> None:
     expected = ReferenceEngine(graph).run(x, int8=True)
-    got = on_openvino(graph).run(x, int8=True)
+    got = make(graph).run(x, int8=True)
     for name, value in expected.items():
         np.testing.assert_array_equal(got[name], value, strict=True, err_msg=name)
 
@@ -171,7 +173,7 @@ def test_large_batches_run_in_pieces_of_one_size():
     for model in models:
         model.images_at_once = 4
     parts = engine.run(x, int8=True)
-    assert {size for size, _ in models[0].ready} == {1, 4}  # 11 images: three runs of four
+    assert {form.batch for form in models[0].ready} == {1, 4}  # 11 images: three runs of four
     for name, value in whole.items():
         np.testing.assert_array_equal(parts[name], value, strict=True)
 
@@ -226,6 +228,52 @@ def test_signed_bytes_are_exact_on_every_cpu_for_weights_that_leave_room(seed, m
         np.testing.assert_array_equal(got[name], expected[name], strict=True, err_msg=name)
 
 
+@given(st.integers(0, 10**6))
+@settings(max_examples=40, deadline=None)
+def test_signed_maps_and_weights_of_all_spreads(seed):
+    graph = leaky_network(seed)
+    assert_exact(graph, full_range_input(graph, seed) // np.int8(1 + seed % 4), on_mixed)
+
+
+def behind_leaky(scale: int, widest: int) -> Graph:
+    """A leaky ReLU of inputs times ``scale``, then sums of 32 of them with weights of one size."""
+    eye = np.eye(32, dtype=np.int8)[None, None] * np.int8(scale)
+    nodes = (Node("x", "input", shape=(1, 6, 6, 32), fix=Fix(0)), const("eye", eye, Fix(0)),
+             Node("l", "conv2d", ("x", "eye"), ConvAttrs(nonlinear="leaky_relu"), fix=Fix(0)),
+             const("w", np.full((1, 1, 32, 8), widest, np.int8), Fix(13)),
+             Node("y", "conv2d", ("l", "w"), ConvAttrs(), fix=Fix(0)))
+    return infer_shapes(Graph("behind leaky", nodes, ("y",)))
+
+
+@pytest.mark.parametrize(("scale", "misses"), [(1, 0), (2, 0), (3, 1), (127, 1)])  # -26 and -39 below zero
+@pytest.mark.parametrize("widest", [64, 103, 127, -128])
+def test_maps_that_reach_far_below_zero_take_another_network(scale, misses, widest):
+    graph = behind_leaky(scale, widest)
+    x = np.random.default_rng(0).choice([-128, 127], (2, 6, 6, 32)).astype(np.int8)
+    x[0, 0] = 127  # every pair of products at its largest
+    engine = on_openvino(graph)
+    expected = ReferenceEngine(graph).run(x, int8=True)["y"]
+    np.testing.assert_array_equal(engine.run(x, int8=True)["y"], expected, strict=True)
+    (model,) = engine.ready[("y",)]
+    assert model.misses == misses
+    assert [form.room > 0 for form in model.ready] == [True, False][:1 + misses]
+
+
+def test_a_network_whose_maps_often_reach_far_below_zero_is_given_up():
+    graph = behind_leaky(3, 64)
+    engine = on_openvino(graph)
+    for _ in range(7):
+        engine.run(np.full((1, 6, 6, 32), -128, np.int8), int8=True)
+    (model,) = engine.ready[("y",)]
+    assert (model.runs, model.misses) == (7, 3)
+
+
+@pytest.mark.parametrize(("weights", "pair"), [([[3, -4, 5, 1]], 8), ([[-3, -4, 5, 1]], 7), ([[1, 2], [-128, -1]], 129),
+                                               ([[-9]], 9), ([[127], [-128]], 128), ([[0, 0, 0]], 0)])
+def test_largest_pair_of_weights_of_one_sign(weights, pair):
+    assert layers._pair(np.array(weights, np.int8)) == pair
+
+
 @pytest.mark.parametrize("exact", [False, True])
 def test_signed_bytes_serve_where_they_pass_the_self_test(monkeypatch, exact):
     def self_test(graph, library):
@@ -245,7 +293,7 @@ def test_pictures_without_negative_numbers_run_on_bytes_from_the_start():
         for name, value in ReferenceEngine(graph).run(images, int8=True).items():
             np.testing.assert_array_equal(engine.run(images, (name,), int8=True)[name], value, strict=True)
     (model,) = engine.ready[("1x1",)]
-    assert sorted(positive for _, positive in model.ready) == [(False,), (True,)]
+    assert sorted(form.fits for form in model.ready) == [(False,), (True,)]
 
 
 @pytest.mark.parametrize("channels", [1, 2, 3])

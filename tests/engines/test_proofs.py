@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from dpuflow.engines import proofs, selftest
+from dpuflow.engines import proofs, remembered, selftest
 from dpuflow.engines.litert.part import LITERT
 
 from engines.networks import random_network
@@ -44,11 +44,11 @@ def test_further_kinds_of_layers_are_tested(monkeypatch):
 def test_anything_else_is_tested_anew(monkeypatch, change):
     probed(monkeypatch)
     if change == "processor":
-        monkeypatch.setattr(proofs, "processor", lambda: "another")
+        monkeypatch.setattr(remembered, "processor", lambda: "another")
     else:
         part = "ai_edge_litert" if change == "library" else "engines"
-        files = proofs._files
-        monkeypatch.setattr(proofs, "_files", lambda folder: [*files(folder), "newer"] if folder.name == part else
+        files = remembered._files
+        monkeypatch.setattr(remembered, "_files", lambda folder: [*files(folder), "newer"] if folder.name == part else
                             files(folder))
     assert len(probed(monkeypatch)) == 1
 
@@ -61,7 +61,7 @@ def test_a_library_says_nothing_for_another():
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "null", '{"a": 1}', "\udcff"])
 def test_a_damaged_file_holds_nothing_and_is_replaced(monkeypatch, text):
-    path = proofs.cache_file()
+    path = proofs.STORE.file()
     path.parent.mkdir(parents=True)
     path.write_bytes(text.encode(errors="surrogateescape"))
     assert len(probed(monkeypatch)) == 1
@@ -70,7 +70,7 @@ def test_a_damaged_file_holds_nothing_and_is_replaced(monkeypatch, text):
 
 def test_wrong_kinds_hold_nothing(monkeypatch):
     probed(monkeypatch)
-    path = proofs.cache_file()
+    path = proofs.STORE.file()
     path.write_text(path.read_text().replace('"always"', "7"))
     assert len(probed(monkeypatch)) == 1
 
@@ -86,30 +86,30 @@ def test_a_user_without_a_home_keeps_nothing(monkeypatch):
         raise RuntimeError("Could not determine home directory.")
 
     monkeypatch.delenv("XDG_CACHE_HOME")
-    monkeypatch.setattr(proofs.Path, "home", nowhere)
-    assert proofs.cache_file() is None
+    monkeypatch.setattr(remembered.Path, "home", nowhere)
+    assert proofs.STORE.file() is None
     assert len(probed(monkeypatch)) == 1
     assert len(probed(monkeypatch)) == 1
 
 
 def test_a_system_that_does_not_name_its_processor_keeps_nothing(monkeypatch):
-    monkeypatch.setattr(proofs, "processor", lambda: None)
-    assert proofs.key("ai_edge_litert") is None
+    monkeypatch.setattr(remembered, "processor", lambda: None)
+    assert remembered.state("ai_edge_litert") is None
     probed(monkeypatch)
-    assert not proofs.cache_file().exists()
+    assert not proofs.STORE.file().exists()
 
 
 def test_old_builds_are_forgotten(monkeypatch):
     for number in range(20):
-        monkeypatch.setattr(proofs, "processor", lambda number=number: f"chip {number}")
+        monkeypatch.setattr(remembered, "processor", lambda number=number: f"chip {number}")
         proofs.keep("LiteRT", "ai_edge_litert", ["always"])
-    assert len(proofs._read()) == 16
+    assert len(proofs.STORE.all()) == 16
     assert proofs.known("LiteRT", "ai_edge_litert") == {"always"}
 
 
 @pytest.mark.skipif(not os.path.exists("/proc/cpuinfo"), reason="no /proc/cpuinfo")
 def test_the_processor_has_a_name():
-    assert "AVX" in (proofs.processor() or "") or "ASIMD" in (proofs.processor() or "")
+    assert "AVX" in (remembered.processor() or "") or "ASIMD" in (remembered.processor() or "")
 
 
 def test_no_notice_of_litert_reaches_the_console_in_either_process():

@@ -8,15 +8,21 @@ import time
 import numpy as np
 import pytest
 
-from dpuflow.engines import open_engine, tuning
+from dpuflow.engines import choices, open_engine, remembered, tuning
 from dpuflow.engines.fast import FastEngine
 from dpuflow.engines.reference import ReferenceEngine
 from dpuflow.engines.tuning import TunedEngine
 from dpuflow.errors import EngineError
+from dpuflow.ir.graph import Graph
 
 from engines.networks import full_range_input, random_network
 
 GRAPH = random_network(3)
+
+
+@pytest.fixture(autouse=True)
+def empty_cache(monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
 
 class Paced:
@@ -78,6 +84,61 @@ def test_each_size_of_batch_decides_for_itself(tuned):
     engine.run(x[:2])
     assert sorted(batch for _, batch in engine.uses) == [2, 3]
     assert "(batches of 2, 3)" in engine.description
+
+
+@pytest.mark.parametrize(("first_s", "second_s", "stays"), [(0.02, 0.0, "OpenVINO"), (0.0, 0.02, "LiteRT")])
+def test_another_engine_follows_the_choice_without_measuring(tuned, monkeypatch, first_s, second_s, stays):
+    x = full_range_input(GRAPH, 1)
+    tuned(Paced(second_s), first_s).run(x)
+    assert list(choices.STORE.all().values()) == [stays]
+    monkeypatch.setattr(tuning, "_pace", lambda engine, trial: pytest.fail("measured again"))
+    second = Paced(second_s)
+    engine = tuned(second, first_s)
+    engine.run(x)
+    assert second.calls == (2 if stays == "OpenVINO" else 0)  # live and full-range numbers are compared all the same
+    assert ("paced kernels (batches of 3)" in engine.description) == (stays == "OpenVINO")
+
+
+def test_a_remembered_choice_that_differs_is_dropped(tuned):
+    x = full_range_input(GRAPH, 1)
+    tuned(Paced(), first_s=0.02).run(x)
+    engine = tuned(Paced(wrong=True), first_s=0.02)
+    with pytest.warns(RuntimeWarning, match="OpenVINO differs"):
+        engine.run(x)
+    assert engine.second is None
+
+
+@pytest.mark.parametrize("change", ["batch", "tensors", "threads", "weights", "processor"])
+def test_a_choice_counts_for_nothing_else(monkeypatch, change):
+    found = choices.Choices(GRAPH, 2, ("ai_edge_litert", "openvino"))
+    found.keep(GRAPH.outputs, 3, "LiteRT")
+    assert found.known(GRAPH.outputs, 3) == "LiteRT"
+    if change == "processor":
+        monkeypatch.setattr(remembered, "processor", lambda: "another")
+    weights = next(node for node in GRAPH.nodes if node.data is not None)
+    other = Graph(GRAPH.name, tuple(node.replace(data=node.data ^ 1) if node is weights else node
+                                    for node in GRAPH.nodes), GRAPH.outputs)
+    again = choices.Choices(other if change == "weights" else GRAPH, 1 if change == "threads" else 2,
+                            ("ai_edge_litert", "openvino"))
+    asked = GRAPH.outputs[:1] if change == "tensors" else GRAPH.outputs
+    assert again.known(asked, 4 if change == "batch" else 3) is None
+
+
+def test_tune_measures_anew(tuned):
+    x = full_range_input(GRAPH, 1)
+    tuned(Paced(), first_s=0.02).run(x)
+    tuned(Paced(slow_s=0.02)).tune(x)
+    assert list(choices.STORE.all().values()) == ["LiteRT"]
+
+
+@pytest.mark.parametrize("finding", [7, None, ["OpenVINO"], "another"])
+def test_a_damaged_choice_is_measured_anew(tuned, finding):
+    x = full_range_input(GRAPH, 1)
+    tuned(Paced(), first_s=0.02).run(x)
+    (key,) = choices.STORE.all()
+    choices.STORE.keep(key, finding)
+    tuned(Paced(), first_s=0.02).run(x)
+    assert list(choices.STORE.all().values()) == ["OpenVINO"]
 
 
 def test_openvino_goes_with_a_warning_if_it_differs(tuned):

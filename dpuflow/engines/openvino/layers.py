@@ -5,8 +5,11 @@ OpenVINO takes (engines specification, "half-even is made to round half-up" and 
 
 * A map behind a ReLU holds 0..127. A fake quantization tells so, and OpenVINO computes with bytes from
   there on: 127 times two weights fits the 16 bits in which CPUs without dot products add pairs.
-* Any other map is said to be bytes only on CPUs whose kernels prove exact with it. Elsewhere it stays float32,
-  rounded and clipped, and its sums are exact while no partial sum can pass 2**24.
+* CPUs with dot products take every map as bytes, if their kernels prove exact with it.
+* Elsewhere a signed map is bytes where the weights leave room: 255 times the largest pair of weights of one sign
+  and one output channel fits 16 bits, whichever weights a kernel pairs. Behind a leaky ReLU maps seldom reach far
+  below zero; there 127 + 32 stands for 255, the network says if a map reached further, and that run is repeated.
+* All else stays float32, rounded and clipped, and its sums are exact while no partial sum can pass 2**24.
 * Half an accumulator unit is added before the kernels round ties to even: no value lies on a tie then.
 """
 
@@ -18,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from dpuflow.engines.openvino.network import Network
+from dpuflow.engines.openvino.network import Kernel, Network
 from dpuflow.engines.weighted_sums import Sums, weighted_sums
 from dpuflow.ir.graph import Array, Graph, Node
 from dpuflow.ops.conv import ConvAttrs
@@ -47,6 +50,14 @@ def _reach(weights: Array, low: int) -> int:
     """The largest partial sum, of either sign, of a row of weights times integers from ``low`` to 127."""
     up, down = np.maximum(weights, 0).sum(1, np.int64), -np.minimum(weights, 0).sum(1, np.int64)
     return int(np.maximum(127 * up - low * down, 127 * down - low * up).max(initial=0))
+
+
+def _pair(rows: Array) -> int:
+    """The largest sum of two weights of one sign in a row, of either sign."""
+    at = min(2, rows.shape[1])
+    ends = np.partition(rows, (at - 1, -at), 1)
+    up, down = np.maximum(ends[:, -at:], 0).sum(1, np.int64), np.minimum(ends[:, :at], 0).sum(1, np.int64)
+    return int(max(up.max(), -down.min()))
 
 
 def _refusal(rows: Array, sums: Sums, node: Node, low: int) -> str | None:
@@ -97,8 +108,10 @@ def _weighted(planner: Planner, node: Node, sums: Sums, weights: Array, convolve
     if refusal:
         return refusal
 
+    kernel = Kernel(weights, 2.0**-sums.shift, _pair(rows), parted)
+
     def emit(network: Network) -> None:
-        made = convolve(network, *network.operand(x.name, weights, 2.0**-sums.shift, parted))
+        made = convolve(network, *network.operand(x.name, kernel))
         positive = x.name in network.positive and weights.min() >= 0 and sums.bias.min() >= 0  # an average, say
         network.finish(node, made, sums.bias, sums.shift,
                        "relu" if positive and sums.nonlinear == "none" else sums.nonlinear)
