@@ -6,9 +6,18 @@ import contextlib
 import os
 import sys
 from collections.abc import Iterator
+from typing import IO
 
 _NOTICE = b"Created TensorFlow Lite XNNPACK delegate"
 _held_back = False
+
+
+def _nameless_file() -> IO[bytes]:
+    if hasattr(os, "memfd_create"):
+        return open(os.memfd_create("held back"), "w+b")
+    import tempfile  # on demand: it costs a start several milliseconds
+
+    return tempfile.TemporaryFile()
 
 
 @contextlib.contextmanager
@@ -23,11 +32,9 @@ def without_delegate_notice() -> Iterator[None]:
         yield
         return
     _held_back = True
-    import tempfile  # on demand: it costs a start several milliseconds
-
     sys.stderr.flush()
     saved = os.dup(2)
-    with tempfile.TemporaryFile() as held:
+    with _nameless_file() as held:
         os.dup2(held.fileno(), 2)
         try:
             yield

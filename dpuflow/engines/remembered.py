@@ -10,7 +10,6 @@ import json
 import os
 import sys
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +87,8 @@ def _folder(package: str) -> Path | None:
     made = sys.modules.get(package)
     if made is not None:
         return Path(made.__path__[0])
+    from importlib.util import find_spec  # on demand, for a start's sake
+
     spec = find_spec(package)
     return Path(spec.submodule_search_locations[0]) if spec and spec.submodule_search_locations else None
 

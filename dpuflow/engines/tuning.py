@@ -9,24 +9,27 @@ faster is remembered (:mod:`dpuflow.engines.choices`): the next process compares
 
 from __future__ import annotations
 
-import statistics
 import threading
 import time
 import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from dpuflow.engines.base import Engine, engine_unavailable
 from dpuflow.engines.check import CheckedEngine, same_bits
-from dpuflow.engines.choices import Choices
 from dpuflow.engines.fast import FastEngine
 from dpuflow.engines.litert.part import LITERT
 from dpuflow.engines.probes import full_range
 from dpuflow.engines.selftest import self_test
 from dpuflow.errors import EngineError
 from dpuflow.ir.graph import Array, Graph
+
+if TYPE_CHECKING:
+    from dpuflow.engines.choices import Choices
 
 WORTH_S = 0.5  # spent on runs of one size of batch before the other library is tried
 LARGE_S = 4.0  # that a single run may take without it, as a few images of it foretell
@@ -69,7 +72,6 @@ class TunedEngine(Engine):
         self.second: FastEngine | None = None
         self.refusal: str | None = None  # why there is no second engine
         self.uses: dict[tuple[tuple[str, ...], int], _Use] = {}
-        self.choices = Choices(graph, self.first.threads, (LITERT.package, "openvino"))
         self.lock = threading.Lock()
 
     @property
@@ -79,6 +81,13 @@ class TunedEngine(Engine):
         where = f" (batches of {', '.join(map(str, batches))})" if batches else ""
         other = f"; {self.second.description.removeprefix('fast: ')}{where}" if self.second and batches else ""
         return self.first.description + other + (f"; {self.refusal}" if self.refusal else "")
+
+    @cached_property
+    def choices(self) -> Choices:
+        """What is remembered for this network; of no use to a short run, which is not to wait for hashlib."""
+        from dpuflow.engines.choices import Choices
+
+        return Choices(self.graph, self.first.threads, (LITERT.package, "openvino"))
 
     def compute(self, values: dict[str, Array], wanted: tuple[str, ...]) -> Mapping[str, Array]:
         """A run on the engine that serves this size of batch; sometimes the run that decides which does."""
@@ -177,8 +186,8 @@ class TunedEngine(Engine):
         until = time.perf_counter() + _TURNS_S
         while not paces or (len(paces) < _TURNS and time.perf_counter() < until):
             paces.append((_pace(self.first, trial), _pace(other, trial)))
-        first, second = (statistics.median(turn) for turn in zip(*paces, strict=True))
-        faster = second < _CLEARLY * first
+        first, second = np.median(paces, axis=0)
+        faster = bool(second < _CLEARLY * first)
         self.choices.keep(trial.wanted, trial.batch, _OPENVINO if faster else LITERT.name)
         return other if faster else self.first
 

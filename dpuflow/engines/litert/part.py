@@ -4,18 +4,34 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
-
-import numpy as np
 
 from dpuflow.engines.litert.layers import planner
 from dpuflow.engines.litert.segment import Segment
 from dpuflow.engines.notice import without_delegate_notice
 from dpuflow.engines.parts import Library, LibraryPart
+from dpuflow.engines.pieces import compute_in_pieces
 from dpuflow.ir.graph import Array, Graph
 
 _KEPT_BATCH_SIZES = 4
 _CACHED_BYTES = 6 << 20  # of the largest feature map: more images at once were slower, fewer no faster
+
+
+@dataclass(frozen=True)
+class _Ready:
+    """An interpreter with room for some images, and the numbers of its input and output tensors."""
+
+    interpreter: Any
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+
+    def infer(self, given: Sequence[Array]) -> list[Array]:
+        """The outputs, seen in the interpreter's memory."""
+        for index, array in zip(self.inputs, given, strict=True):
+            self.interpreter.set_tensor(index, array)
+        self.interpreter.invoke()
+        return [self.interpreter.tensor(index)() for index in self.outputs]
 
 
 class LiteRTModel:
@@ -32,7 +48,7 @@ class LiteRTModel:
                                              [segment.tensors[name] for name in self.outputs])
         largest = max(math.prod(node.shape[1:]) for node in part.nodes)
         self.threads, self.images_at_once = threads, max(_CACHED_BYTES // largest, 1)
-        self.ready: dict[int, Any] = {}
+        self.ready: dict[int, _Ready] = {}
 
     def _allocated(self, batch: int) -> Any:
         from ai_edge_litert.interpreter import Interpreter
@@ -45,35 +61,23 @@ class LiteRTModel:
         made.allocate_tensors()
         return made
 
-    def _interpreter(self, batch: int) -> Any:
+    def _made_ready(self, batch: int) -> _Ready:
         with without_delegate_notice():
             made = self._allocated(batch)
         if len(self.ready) >= _KEPT_BATCH_SIZES:
             self.ready.pop(next(iter(self.ready)))
-        entry = (made, tuple(zip((d["index"] for d in made.get_input_details()), self.inputs, strict=True)),
-                 tuple(zip((d["index"] for d in made.get_output_details()), self.outputs, strict=True)))
-        self.ready[batch] = entry
-        return entry
+        details = made.get_input_details(), made.get_output_details()
+        self.ready[batch] = _Ready(made, *(tuple(one["index"] for one in some) for some in details))
+        return self.ready[batch]
+
+    def _infer(self, given: Sequence[Array]) -> list[Array]:
+        batch = given[0].shape[0]
+        return (self.ready.get(batch) or self._made_ready(batch)).infer(given)
 
     def run(self, values: dict[str, Array]) -> None:
-        """Fill in the outputs' values, for so many images at once as the cache holds."""
-        batch = values[self.inputs[0]].shape[0]
-        if batch <= self.images_at_once:
-            self._fill(values, batch)
-            return
-        made = []
-        for first in range(0, batch, self.images_at_once):
-            made.append({name: values[name][first:first + self.images_at_once] for name in self.inputs})
-            self._fill(made[-1], min(self.images_at_once, batch - first))
-        values.update({name: np.concatenate([part[name] for part in made]) for name in self.outputs})
-
-    def _fill(self, values: dict[str, Array], batch: int) -> None:
-        interpreter, inputs, outputs = self.ready.get(batch) or self._interpreter(batch)
-        for index, name in inputs:
-            interpreter.set_tensor(index, values[name])
-        interpreter.invoke()
-        for index, name in outputs:
-            values[name] = interpreter.get_tensor(index)
+        """Fill in the outputs' values."""
+        results = compute_in_pieces(self._infer, [values[name] for name in self.inputs], self.images_at_once)
+        values.update(zip(self.outputs, results, strict=True))
 
 
 LITERT = Library("LiteRT", "ai_edge_litert", planner, LiteRTModel)

@@ -8,11 +8,10 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from dpuflow.engines.openvino.layers import Planner
 from dpuflow.engines.openvino.network import Network
 from dpuflow.engines.parts import Library, LibraryPart
+from dpuflow.engines.pieces import compute_in_pieces
 from dpuflow.ir.graph import Array, Graph
 
 _KEPT_NETWORKS = 6
@@ -75,8 +74,8 @@ class OpenVINOModel:
         self.ready[form] = made
         return made
 
-    def _inferred(self, given: Sequence[Array]) -> _Ready:
-        """The network that computed these images: the one with room, unless a map left it."""
+    def _infer(self, given: Sequence[Array]) -> list[Array]:
+        """The outputs for these images: of the network with room, unless a map left it."""
         self.runs += 1
         room = self.room if self.misses <= 2 + self.runs // 8 else 0
         ready = self._network(given, room)
@@ -84,7 +83,7 @@ class OpenVINOModel:
             self.misses += 1
             ready = self._network(given, 0)
             ready.infer(given)
-        return ready
+        return ready.outputs
 
     def _network(self, given: Sequence[Array], room: int) -> _Ready:
         """Inputs without a negative number, or without one that reaches ``room``, are bytes from the start."""
@@ -92,23 +91,8 @@ class OpenVINOModel:
         return self.ready.get(form) or self._compiled(form)
 
     def run(self, values: dict[str, Array]) -> None:
-        """Fill in the outputs' values, for so many images at once as the cache holds.
-
-        The last images run with some before them once more: every run has the one size that is compiled.
-        """
-        given = [values[name] for name in self.inputs]
-        batch = given[0].shape[0]
-        runs = -(-batch // self.images_at_once)
-        if runs == 1:
-            ready = self._inferred(given)
-            values.update({name: own.copy() for name, own in zip(self.outputs, ready.outputs, strict=True)})
-            return
-        size = -(-batch // runs)
-        results = [np.empty((batch, *self.graph.by_name[name].shape[1:]), np.int8) for name in self.outputs]
-        for first in (min(run * size, batch - size) for run in range(runs)):
-            ready = self._inferred([array[first:first + size] for array in given])
-            for result, own in zip(results, ready.outputs, strict=True):
-                result[first:first + size] = own
+        """Fill in the outputs' values."""
+        results = compute_in_pieces(self._infer, [values[name] for name in self.inputs], self.images_at_once)
         values.update(zip(self.outputs, results, strict=True))
 
 
