@@ -57,7 +57,7 @@ board-bundle: compile  ## one archive to copy to a board (ELF=libdpumodel<name>.
 	$(BIN)/python scripts/bundle_board.py --model $(MODEL) --build $(BUILD) $(if $(ELF),--elf $(ELF))
 
 test: $(VENV)/.dev  ## all tests
-	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest
+	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
 test-armhf:  ## the board's tests on a 32-bit ARM Python (Debian packages, qemu-user; no root needed)
 	sh scripts/test_armhf.sh $(BUILD)/armhf

@@ -11,6 +11,14 @@ from dpuflow.ir.graph import Array
 Infer = Callable[[Sequence[Array]], Sequence[Array]]  # inputs to outputs, in memory that the next call writes again
 
 
+def piece_size(batch: int, at_once: int) -> int:
+    """The images of a piece: from half of ``at_once`` on the size with the fewest images in all, of these the largest.
+    """
+    if batch <= at_once:
+        return batch
+    return min(range(at_once, (at_once - 1) // 2, -1), key=lambda size: -(-batch // size) * size)
+
+
 def compute_in_pieces(infer: Infer, given: Sequence[Array], at_once: int) -> list[Array]:
     """The outputs of all images, each copied once from the library's memory.
 
@@ -18,12 +26,11 @@ def compute_in_pieces(infer: Infer, given: Sequence[Array], at_once: int) -> lis
     before them once more.
     """
     batch = given[0].shape[0]
-    pieces = -(-batch // at_once)
-    if pieces == 1:
+    size = piece_size(batch, at_once)
+    if size == batch:
         return [own.copy() for own in infer(given)]
-    size = -(-batch // pieces)
     results: list[Array] = []
-    for first in (min(piece * size, batch - size) for piece in range(pieces)):
+    for first in (min(first, batch - size) for first in range(0, batch, size)):
         outputs = infer([array[first:first + size] for array in given])
         results = results or [np.empty((batch, *own.shape[1:]), own.dtype) for own in outputs]
         for result, own in zip(results, outputs, strict=True):
