@@ -17,9 +17,8 @@ if not tuning.openvino_serves_here():
 
 from dpuflow.engines.fast import FastEngine
 from dpuflow.engines.litert.part import LITERT
-from dpuflow.engines.openvino import layers
 from dpuflow.engines.openvino import network as openvino_network
-from dpuflow.engines.openvino.layers import nonnegative_maps
+from dpuflow.engines.openvino.bounds import largest_pair, nonnegative_maps
 from dpuflow.engines.openvino.part import OPENVINO, OPENVINO_SIGNED, OpenVINOModel
 from dpuflow.engines.parts import LibraryPart, NumPyPart
 from dpuflow.engines.reference import ReferenceEngine
@@ -215,12 +214,12 @@ def mild(graph: Graph) -> Graph:
                  graph.outputs)
 
 
-@given(st.integers(0, 10**6), st.sampled_from([random_network, branched_network]))
+@given(st.integers(0, 10**6), st.sampled_from([random_network, branched_network]), st.sampled_from([-128, 0]))
 @settings(max_examples=40, deadline=None)
-def test_signed_bytes_are_exact_on_every_cpu_for_weights_that_leave_room(seed, make):
+def test_signed_bytes_are_exact_on_every_cpu_for_weights_that_leave_room(seed, make, least):
     """What only CPUs with dot products do with any weights."""
     graph = mild(make(seed))
-    x = full_range_input(graph, seed)
+    x = np.maximum(full_range_input(graph, seed), np.int8(least))
     names = tuple(node.name for node in graph.nodes if node.op not in ("input", "const"))
     expected = ReferenceEngine(graph).run(x, names, int8=True)
     got = FastEngine(graph, threads=1, libraries=(OPENVINO_SIGNED, LITERT)).run(x, names, int8=True)
@@ -271,7 +270,7 @@ def test_a_network_whose_maps_often_reach_far_below_zero_is_given_up():
 @pytest.mark.parametrize(("weights", "pair"), [([[3, -4, 5, 1]], 8), ([[-3, -4, 5, 1]], 7), ([[1, 2], [-128, -1]], 129),
                                                ([[-9]], 9), ([[127], [-128]], 128), ([[0, 0, 0]], 0)])
 def test_largest_pair_of_weights_of_one_sign(weights, pair):
-    assert layers._pair(np.array(weights, np.int8)) == pair
+    assert largest_pair(np.array(weights, np.int8)) == pair
 
 
 @pytest.mark.parametrize("exact", [False, True])
@@ -283,6 +282,26 @@ def test_signed_bytes_serve_where_they_pass_the_self_test(monkeypatch, exact):
     monkeypatch.setattr(tuning, "self_test", self_test)
     libraries = tuning.openvino_engine(random_network(5)).libraries
     assert libraries[0] == (OPENVINO_SIGNED if exact else OPENVINO).name
+
+
+@pytest.mark.parametrize("fits", [False, True])
+def test_signed_bytes_have_one_range_throughout(fits):
+    """OpenVINO would align several, and lose bits."""
+    ranges = set()
+
+    class Watched(openvino_network.Network):
+        def _said(self, tensor, room=None):
+            ranges.add(self.room if room is None else room)
+            return super()._said(tensor, room)
+
+    graph = leaky_network(3)
+    part = next(part for part in on_openvino(graph).parts if isinstance(part, LibraryPart))
+    network = Watched(1, signed=True)
+    for name in part.inputs(graph):
+        network.feed(graph.by_name[name], fits)
+    for emit in part.emits:
+        emit(network)
+    assert ranges == {128}
 
 
 def test_pictures_without_negative_numbers_run_on_bytes_from_the_start():

@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 
+from dpuflow.engines.openvino.bounds import EXACT, MAX_SHIFTS, SPREAD, largest_pair, nonnegative_maps, refusal
 from dpuflow.engines.openvino.network import Kernel, Network
 from dpuflow.engines.weighted_sums import Sums, weighted_sums
 from dpuflow.ir.graph import Array, Graph, Node
@@ -28,51 +29,7 @@ from dpuflow.ops.conv import ConvAttrs
 from dpuflow.ops.pool import average_factor
 from dpuflow.ops.resize import repetition
 
-_MAX_SHIFTS = {"none": 15, "relu": 16, "relu6": 16, "leaky_relu": 10}
-_EXACT = 1 << 24  # float32 holds every integer up to it
-_SPREAD = 15  # binary places between a sum's operands that float32 holds
-
 Emit = Callable[[Network], None]
-_KEPT = ("max_pool", "reshape", "concat", "resize_nearest", "avg_pool", "mean")
-
-
-def nonnegative_maps(graph: Graph) -> frozenset[str]:
-    """The tensors that cannot hold a negative number."""
-    found: set[str] = set()
-    for node in graph.nodes:
-        kept = node.op in _KEPT and all(name in found for name in node.inputs)
-        if kept or getattr(node.attrs, "nonlinear", "none") in ("relu", "relu6") or node.op in ("relu", "relu6"):
-            found.add(node.name)
-    return frozenset(found)
-
-
-def _reach(weights: Array, low: int) -> int:
-    """The largest partial sum, of either sign, of a row of weights times integers from ``low`` to 127."""
-    up, down = np.maximum(weights, 0).sum(1, np.int64), -np.minimum(weights, 0).sum(1, np.int64)
-    return int(np.maximum(127 * up - low * down, 127 * down - low * up).max(initial=0))
-
-
-def _pair(rows: Array) -> int:
-    """The largest sum of two weights of one sign in a row, of either sign."""
-    at = min(2, rows.shape[1])
-    ends = np.partition(rows, (at - 1, -at), 1)
-    up, down = np.maximum(ends[:, -at:], 0).sum(1, np.int64), np.minimum(ends[:, :at], 0).sum(1, np.int64)
-    return int(max(up.max(), -down.min()))
-
-
-def _refusal(rows: Array, sums: Sums, node: Node, low: int) -> str | None:
-    """Why float32 would not be exact on these numbers; None if it is."""
-    assert node.fix is not None
-    if sums.nonlinear not in _MAX_SHIFTS:
-        return f"{sums.nonlinear} has no exact kernel"
-    limit = _MAX_SHIFTS[sums.nonlinear]
-    if not 0 <= sums.shift <= limit:
-        return f"shift_cut {sums.shift} is outside 0..{limit} for {sums.nonlinear}"
-    if sums.nonlinear == "relu6" and node.fix.pos < 0:
-        return f"relu6 at position {node.fix.pos} clips to a fraction"
-    if _reach(rows, low) > _EXACT or int(np.abs(sums.bias).max(initial=0)) >= _EXACT // 2:
-        return "its sums may exceed 24 bits"
-    return None
 
 
 class Planner:
@@ -104,11 +61,10 @@ def _weighted(planner: Planner, node: Node, sums: Sums, weights: Array, convolve
     """A layer of weighted sums; ``weights``: as OpenVINO wants them, groups of output channels first."""
     x = planner.graph.operands(node)[0]
     rows = np.moveaxis(weights, outputs_axis, 0).reshape(sums.bias.size, -1)
-    refusal = _refusal(rows, sums, node, planner.low(x.name))
-    if refusal:
-        return refusal
+    if reason := refusal(rows, sums, node, planner.low(x.name)):
+        return reason
 
-    kernel = Kernel(weights, 2.0**-sums.shift, _pair(rows), parted)
+    kernel = Kernel(weights, 2.0**-sums.shift, largest_pair(rows), parted)
 
     def emit(network: Network) -> None:
         made = convolve(network, *network.operand(x.name, kernel))
@@ -146,8 +102,8 @@ def _conv(planner: Planner, node: Node) -> Emit | str:
     if isinstance(sums, str):
         return sums
     kh, kw, inputs, outputs = sums.weights.shape
-    if refusal := _window_refusal((kh, kw), attrs):
-        return refusal
+    if reason := _window_refusal((kh, kw), attrs):
+        return reason
     weights = np.ascontiguousarray(sums.weights.transpose(3, 2, 0, 1))
     if attrs.groups == 1:
         return _weighted(planner, node, sums, weights, _convolve("convolution", attrs), parted=True)
@@ -164,8 +120,8 @@ def _depthwise(planner: Planner, node: Node) -> Emit | str:
     sums = weighted_sums(planner.graph, node)
     if isinstance(sums, str):
         return sums
-    if refusal := _window_refusal(sums.weights.shape[:2], node.attrs):
-        return refusal
+    if reason := _window_refusal(sums.weights.shape[:2], node.attrs):
+        return reason
     weights = np.ascontiguousarray(sums.weights.transpose(2, 3, 0, 1))[:, :, None]
     return _grouped(planner, node, sums, weights, node.attrs)
 
@@ -212,9 +168,9 @@ def _mean(planner: Planner, node: Node) -> Emit | str:
     assert x.fix is not None and node.fix is not None
     n, m = average_factor((x.shape[1], x.shape[2]))
     shift = x.fix.pos + m - node.fix.pos
-    if not 0 <= shift <= _MAX_SHIFTS["none"]:
-        return f"its shift {shift} is outside 0..{_MAX_SHIFTS['none']}"
-    if 128 * x.shape[1] * x.shape[2] * n > _EXACT:
+    if not 0 <= shift <= MAX_SHIFTS["none"]:
+        return f"its shift {shift} is outside 0..{MAX_SHIFTS['none']}"
+    if 128 * x.shape[1] * x.shape[2] * n > EXACT:
         return "its sums may exceed 24 bits"
 
     def emit(network: Network) -> None:
@@ -257,7 +213,7 @@ def _add(planner: Planner, node: Node) -> Emit | str:
     if nonlinear not in ("none", "relu") or any(one.shape != node.shape or one.data is not None for one in operands):
         return "it does not add maps of one shape"
     ups = [node.fix.pos - one.fix.pos for one in operands if one.fix]
-    if len(ups) < 2 or max(ups) - min(*ups, 0) >= _SPREAD:
+    if len(ups) < 2 or max(ups) - min(*ups, 0) >= SPREAD:
         return "its positions lie too far apart"
 
     def emit(network: Network) -> None:

@@ -12,14 +12,13 @@ import numpy as np
 import openvino
 from openvino import opset15
 
+from dpuflow.engines.openvino.bounds import PAIR
 from dpuflow.ir.graph import Array, Node
 from dpuflow.ops.activation import LEAKY_FACTOR, LEAKY_SHIFT
 
 _LEAKY_SLOPE = np.float32(LEAKY_FACTOR / 2**LEAKY_SHIFT)
 _LEAKY_LEAST = np.float32(-math.ceil(128.05 / _LEAKY_SLOPE))  # anything below becomes -128 too
-
 _CHANNELS_AT_ONCE = 4  # input channels that kernels for bytes take together, however few there are
-_PAIR = (1 << 15) - 1  # what the sum of two products may reach in kernels of CPUs without dot products
 
 
 @dataclass(frozen=True)
@@ -60,7 +59,7 @@ class Network:
         made = self.op.parameter([self.batch, *node.shape[1:]], np.int8, name=node.name)
         self.parameters.append(made)
         first = self.channels_first(self.op.convert(made, "f32"), node)
-        self.tensors[node.name] = self._said(first) if fits else self.said_signed(first)
+        self.tensors[node.name] = self._said(first) if fits and not self.signed else self.said_signed(first)
         self.bytes |= {node.name} if fits else set()
         self.positive |= {node.name} if fits and not self.room else set()
 
@@ -73,12 +72,12 @@ class Network:
     def operand(self, x: str, kernel: Kernel) -> tuple[Any, Any]:
         """A map and its scaled weights, both as bytes where that is exact on every CPU, or with ``signed``."""
         weights, factor = kernel.weights, kernel.factor
-        if self.signed or (x in self.bytes and (127 + self.room) * kernel.pair <= _PAIR):
+        if self.signed or (x in self.bytes and (127 + self.room) * kernel.pair <= PAIR):
             return self.tensors[x], self._byte_weights(weights, factor)
         few = kernel.parted and 2 * weights.shape[1] <= _CHANNELS_AT_ONCE and weights.min() > -128
         if few and not self.room:
             return self._parted(x), self._byte_weights(np.concatenate([weights, -weights], 1), factor)
-        if 255 * kernel.pair <= _PAIR:
+        if 255 * kernel.pair <= PAIR:
             return self._wide(x), self._byte_weights(weights, factor)
         return self.tensors[x], self.op.constant(weights * np.float32(factor))
 
