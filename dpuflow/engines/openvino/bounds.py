@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from dpuflow.engines.weighted_sums import Sums
@@ -32,10 +34,17 @@ def _reach(weights: Array, low: int) -> int:
 
 def largest_pair(rows: Array) -> int:
     """The largest sum of two weights of one sign in a row, of either sign."""
-    at = min(2, rows.shape[1])
-    ends = np.partition(rows, (at - 1, -at), 1)
-    up, down = np.maximum(ends[:, -at:], 0).sum(1, np.int64), np.minimum(ends[:, :at], 0).sum(1, np.int64)
-    return int(max(up.max(), -down.min()))
+    return max(int(_two_ends(rows, np.argmax).max()), -int(_two_ends(rows, np.argmin).min()))
+
+
+def _two_ends(rows: Array, find: Callable[..., Array]) -> Array:
+    """The sum of the two outermost weights of each row, as many of them as have the wanted sign."""
+    at = find(rows, axis=1)[:, None]
+    rest = rows.copy()
+    np.put_along_axis(rest, at, 0, 1)
+    second = np.take_along_axis(rest, find(rest, axis=1)[:, None], 1)
+    ends: Array = np.add(np.take_along_axis(rows, at, 1), second, dtype=np.int64)
+    return ends
 
 
 def refusal(rows: Array, sums: Sums, node: Node, low: int) -> str | None:
