@@ -149,7 +149,8 @@ def test_fast_engine_refuses_when_the_self_test_fails(monkeypatch):
 
 
 def test_fast_engine_without_litert_names_the_way_out(monkeypatch):
-    monkeypatch.setitem(sys.modules, "ai_edge_litert", None)
+    for name in ("ai_edge_litert", "ai_edge_litert.interpreter"):
+        monkeypatch.setitem(sys.modules, name, None)
     for name in ("litert.model", "litert.segment", "litert.layers", "litert.part", "fast", "selftest", "tuning"):
         monkeypatch.delitem(sys.modules, f"dpuflow.engines.{name}")
     with pytest.raises(EngineError, match=r"LiteRT cannot be imported.*--engine reference"):

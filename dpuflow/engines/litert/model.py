@@ -1,6 +1,6 @@
-"""Write LiteRT models layer by layer, with the schema classes that LiteRT carries.
+"""Write LiteRT models layer by layer.
 
-Only the flatbuffer is made here; which layer may go in, and with which numbers, is decided in
+Only the model file is made here; which layer may go in, and with which numbers, is decided in
 ``dpuflow.engines.litert.layers``.
 """
 
@@ -9,19 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import flatbuffers
 import numpy as np
-from ai_edge_litert import schema_py_generated as schema
 
+from dpuflow.engines.litert.flatbuffer import ACTIVATIONS, OPERATORS, OPTIONS, PADDINGS, TYPES, model_bytes
 from dpuflow.ir.graph import Array, Shape
-
-_TYPES = {np.dtype(np.int8): schema.TensorType.INT8, np.dtype(np.int32): schema.TensorType.INT32}
-ACTIVATIONS = {
-    "none": schema.ActivationFunctionType.NONE,
-    "relu": schema.ActivationFunctionType.RELU,
-    "relu6": schema.ActivationFunctionType.RELU6,
-}
-_PADDINGS = {"SAME": schema.Padding.SAME, "VALID": schema.Padding.VALID}
 
 
 @dataclass(frozen=True)
@@ -37,130 +28,89 @@ class ModelWriter:
     """Collects tensors and operators of one subgraph."""
 
     def __init__(self) -> None:
-        self.model = schema.ModelT()
-        self.model.version = 3
-        self.model.description = b"dpuflow fast engine"
-        self.model.buffers = [schema.BufferT()]
-        self.model.operatorCodes = []
-        self.graph = schema.SubGraphT()
-        self.graph.tensors, self.graph.operators = [], []
-        self.codes: dict[int, int] = {}
+        self.buffers: list[dict[str, Any]] = [{}]  # the first stands for no data
+        self.tensors: list[dict[str, Any]] = []
+        self.operators: list[dict[str, Any]] = []
+        self.codes: dict[str, int] = {}  # the version of every kind of operator
 
     def tensor(self, name: str, shape: Shape, quantization: Quantization | None, dtype: Any = np.int8,
                data: Array | None = None) -> int:
         """A tensor, constant if it has data; returns its index."""
-        tensor = schema.TensorT()
-        tensor.name = name.encode()
-        tensor.shape = np.array(shape, np.int32)
-        tensor.type = _TYPES[np.dtype(dtype)]
-        tensor.buffer = self._buffer(data)
+        made = {"name": name, "shape": shape, "type": TYPES[np.dtype(dtype)], "buffer": self._buffer(data)}
         if quantization is not None:
-            tensor.quantization = schema.QuantizationParametersT()
-            scale = np.atleast_1d(np.asarray(quantization.scale, np.float32))
-            tensor.quantization.scale = scale
-            tensor.quantization.zeroPoint = np.full(scale.shape, quantization.zero_point, np.int64)
-            tensor.quantization.quantizedDimension = quantization.axis
-        self.graph.tensors.append(tensor)
-        return len(self.graph.tensors) - 1
+            scale = np.atleast_1d(quantization.scale)
+            made["quantization"] = {"scale": scale, "zero_point": np.full(scale.shape, quantization.zero_point),
+                                    "quantized_dimension": quantization.axis}
+        self.tensors.append(made)
+        return len(self.tensors) - 1
 
     def _buffer(self, data: Array | None) -> int:
         if data is None:
             return 0
-        buffer = schema.BufferT()
-        buffer.data = np.frombuffer(np.ascontiguousarray(data).tobytes(), np.uint8)
-        self.model.buffers.append(buffer)
-        return len(self.model.buffers) - 1
+        self.buffers.append({"data": np.frombuffer(np.ascontiguousarray(data).tobytes(), np.uint8)})
+        return len(self.buffers) - 1
 
-    def operator(self, code: int, inputs: list[int], output: int, options: Any, kind: int, version: int) -> None:
-        """An operator with its options."""
-        if code not in self.codes:
-            entry = schema.OperatorCodeT()
-            entry.builtinCode, entry.version = code, version
-            entry.deprecatedBuiltinCode = min(code, 127)
-            self.codes[code] = len(self.model.operatorCodes)
-            self.model.operatorCodes.append(entry)
-        made = schema.OperatorT()
-        made.opcodeIndex = self.codes[code]
-        made.inputs, made.outputs = np.array(inputs, np.int32), np.array([output], np.int32)
-        made.builtinOptions, made.builtinOptionsType = options, kind
-        self.graph.operators.append(made)
+    def operator(self, kind: str, version: int, inputs: list[int], output: int, options: str, **values: Any) -> None:
+        """An operator with its table of options."""
+        self.codes.setdefault(kind, version)
+        self.operators.append({"opcode_index": list(self.codes).index(kind), "inputs": inputs, "outputs": [output],
+                               "builtin_options_type": OPTIONS[options], "builtin_options": (options, values)})
 
     def conv2d(self, inputs: list[int], output: int, stride: tuple[int, int], dilation: tuple[int, int],
                padding: str, activation: str) -> None:
         """CONV_2D with int8 per-channel weights."""
-        options = schema.Conv2DOptionsT()
-        options.strideH, options.strideW = stride
-        options.dilationHFactor, options.dilationWFactor = dilation
-        options.padding, options.fusedActivationFunction = _PADDINGS[padding], ACTIVATIONS[activation]
-        self.operator(schema.BuiltinOperator.CONV_2D, inputs, output, options,
-                      schema.BuiltinOptions.Conv2DOptions, 3)
+        self.operator("CONV_2D", 3, inputs, output, "Conv2DOptions", **_window(stride, padding, activation),
+                      dilation_h_factor=dilation[0], dilation_w_factor=dilation[1])
 
     def depthwise(self, inputs: list[int], output: int, stride: tuple[int, int], dilation: tuple[int, int],
                   padding: str, activation: str, multiplier: int) -> None:
         """DEPTHWISE_CONV_2D with int8 per-channel weights."""
-        options = schema.DepthwiseConv2DOptionsT()
-        options.strideH, options.strideW = stride
-        options.dilationHFactor, options.dilationWFactor = dilation
-        options.depthMultiplier = multiplier
-        options.padding, options.fusedActivationFunction = _PADDINGS[padding], ACTIVATIONS[activation]
-        self.operator(schema.BuiltinOperator.DEPTHWISE_CONV_2D, inputs, output, options,
-                      schema.BuiltinOptions.DepthwiseConv2DOptions, 3)
+        self.operator("DEPTHWISE_CONV_2D", 3, inputs, output, "DepthwiseConv2DOptions",
+                      **_window(stride, padding, activation), depth_multiplier=multiplier,
+                      dilation_h_factor=dilation[0], dilation_w_factor=dilation[1])
 
     def fully_connected(self, inputs: list[int], output: int, activation: str) -> None:
         """FULLY_CONNECTED with int8 weights."""
-        options = schema.FullyConnectedOptionsT()
-        options.fusedActivationFunction = ACTIVATIONS[activation]
-        self.operator(schema.BuiltinOperator.FULLY_CONNECTED, inputs, output, options,
-                      schema.BuiltinOptions.FullyConnectedOptions, 5)
+        self.operator("FULLY_CONNECTED", 5, inputs, output, "FullyConnectedOptions",
+                      fused_activation_function=ACTIVATIONS[activation])
 
     def max_pool(self, source: int, output: int, kernel: tuple[int, int], stride: tuple[int, int],
                  padding: str) -> None:
         """MAX_POOL_2D."""
-        options = schema.Pool2DOptionsT()
-        options.filterHeight, options.filterWidth = kernel
-        options.strideH, options.strideW = stride
-        options.padding, options.fusedActivationFunction = _PADDINGS[padding], ACTIVATIONS["none"]
-        self.operator(schema.BuiltinOperator.MAX_POOL_2D, [source], output, options,
-                      schema.BuiltinOptions.Pool2DOptions, 2)
+        self.operator("MAX_POOL_2D", 2, [source], output, "Pool2DOptions", **_window(stride, padding, "none"),
+                      filter_height=kernel[0], filter_width=kernel[1])
 
     def pad(self, source: int, pads: int, value: int, output: int) -> None:
         """PADV2: pads with the given constant."""
-        self.operator(schema.BuiltinOperator.PADV2, [source, pads, value], output, schema.PadV2OptionsT(),
-                      schema.BuiltinOptions.PadV2Options, 2)
+        self.operator("PADV2", 2, [source, pads, value], output, "PadV2Options")
 
     def reshape(self, source: int, output: int, shape: Shape) -> None:
         """RESHAPE; -1 stands for the batch."""
-        options = schema.ReshapeOptionsT()
-        options.newShape = np.array(shape, np.int32)
         target = self.tensor(f"shape_{output}", (len(shape),), None, np.int32, np.array(shape, np.int32))
-        self.operator(schema.BuiltinOperator.RESHAPE, [source, target], output, options,
-                      schema.BuiltinOptions.ReshapeOptions, 1)
+        self.operator("RESHAPE", 1, [source, target], output, "ReshapeOptions", new_shape=shape)
 
     def add(self, first: int, second: int, output: int, activation: str) -> None:
         """ADD of two maps."""
-        options = schema.AddOptionsT()
-        options.fusedActivationFunction = ACTIVATIONS[activation]
-        self.operator(schema.BuiltinOperator.ADD, [first, second], output, options,
-                      schema.BuiltinOptions.AddOptions, 2)
+        self.operator("ADD", 2, [first, second], output, "AddOptions",
+                      fused_activation_function=ACTIVATIONS[activation])
 
     def concat(self, sources: list[int], output: int, axis: int) -> None:
         """CONCATENATION of maps of one scale and zero point."""
-        options = schema.ConcatenationOptionsT()
-        options.axis, options.fusedActivationFunction = axis, ACTIVATIONS["none"]
-        self.operator(schema.BuiltinOperator.CONCATENATION, sources, output, options,
-                      schema.BuiltinOptions.ConcatenationOptions, 2)
+        self.operator("CONCATENATION", 2, sources, output, "ConcatenationOptions", axis=axis)
 
     def depth_to_space(self, source: int, output: int, block: int) -> None:
         """DEPTH_TO_SPACE."""
-        options = schema.DepthToSpaceOptionsT()
-        options.blockSize = block
-        self.operator(schema.BuiltinOperator.DEPTH_TO_SPACE, [source], output, options,
-                      schema.BuiltinOptions.DepthToSpaceOptions, 2)
+        self.operator("DEPTH_TO_SPACE", 2, [source], output, "DepthToSpaceOptions", block_size=block)
 
     def finish(self, inputs: list[int], outputs: list[int]) -> bytes:
         """The model's bytes."""
-        self.graph.inputs, self.graph.outputs = np.array(inputs, np.int32), np.array(outputs, np.int32)
-        self.model.subgraphs = [self.graph]
-        builder = flatbuffers.Builder(1 << 16)
-        builder.Finish(self.model.Pack(builder), b"TFL3")
-        return bytes(builder.Output())
+        codes = [{"builtin_code": OPERATORS[kind], "version": version,
+                  "deprecated_builtin_code": min(OPERATORS[kind], 127)} for kind, version in self.codes.items()]
+        graph = {"tensors": self.tensors, "inputs": inputs, "outputs": outputs, "operators": self.operators}
+        return model_bytes({"version": 3, "description": "dpuflow fast engine", "operator_codes": codes,
+                            "subgraphs": [graph], "buffers": self.buffers})
+
+
+def _window(stride: tuple[int, int], padding: str, activation: str) -> dict[str, int]:
+    return {"padding": PADDINGS[padding], "fused_activation_function": ACTIVATIONS[activation],
+            "stride_h": stride[0], "stride_w": stride[1]}

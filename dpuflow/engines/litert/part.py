@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ai_edge_litert.interpreter import Interpreter
+
 from dpuflow.engines.litert.layers import planner
 from dpuflow.engines.litert.segment import Segment
 from dpuflow.engines.notice import without_delegate_notice
@@ -51,8 +53,6 @@ class LiteRTModel:
         self.ready: dict[int, _Ready] = {}
 
     def _allocated(self, batch: int) -> Any:
-        from ai_edge_litert.interpreter import Interpreter
-
         made = Interpreter(model_content=self.content, num_threads=self.threads)
         for detail in made.get_input_details():
             shape = [batch, *detail["shape"][1:]]

@@ -61,7 +61,7 @@ class Segment:
         source = self.feature(node)
         if self.zero_points[node.name] == 0:
             return source
-        name = f"{node.name}/plain_{len(self.writer.graph.tensors)}"
+        name = f"{node.name}/plain_{len(self.writer.tensors)}"
         offset = self.writer.tensor(f"{name}/offset", (1,), _quantization(node), np.int8,
                                     np.full(1, _SIGNED_ZERO, np.int8))
         moved = self.extra(name, node, node.shape, 0)
@@ -77,7 +77,7 @@ class Segment:
         n, h, w, c = node.shape
         quantization = _quantization(node, self.zero_points[node.name])
         pads = np.array([[0, 0], [top, bottom], [left, right], [0, 0]], np.int32)
-        name = f"{node.name}/padded_{len(self.writer.graph.tensors)}"
+        name = f"{node.name}/padded_{len(self.writer.tensors)}"
         output = self.writer.tensor(name, (n, h + top + bottom, w + left + right, c), quantization)
         amounts = self.writer.tensor(f"{name}/pads", (4, 2), None, np.int32, pads)
         value = self.writer.tensor(f"{name}/value", (1,), quantization, np.int8, np.full(1, fill, np.int8))
