@@ -115,13 +115,14 @@ def compile(model: Model | QuantizedModel | Path | str, target: str = "zedboard"
 def run(model: Model | QuantizedModel | Compiled | Path | str, images: Array | Mapping[str, Array], *,
         engine: str = "fast", tensors: Iterable[str] | None = None, int8: bool = False,
         custom: Mapping[str, CustomFunction] | None = None, target: str | None = None,
-        bias_mode: str = "exact") -> dict[str, Array]:
+        bias_mode: str = "exact", threads: int | None = None) -> dict[str, Array]:
     """Emulate a quantized or compiled network: arrays by output (or tensor) name, float32.
 
     ``images``: (N, H, W, C) float32 in the network's own scale, or int8. Bit-exact with every
     engine. A frozen float network runs in float32. ``custom``: functions for a file's custom
     operators by type, each ``function(operands, attrs) -> array``. ``target``: refuse a file that
-    was compiled for another core. ``bias_mode``: "exact" or "prerounded", as in ``open_engine``.
+    was compiled for another core. ``bias_mode``: "exact" or "prerounded", ``threads``: both as
+    in ``open_engine``.
     """
     opened = load(model, custom) if isinstance(model, (str, Path)) else model
     if isinstance(opened, QuantizedModel):
@@ -130,7 +131,7 @@ def run(model: Model | QuantizedModel | Compiled | Path | str, images: Array | M
         _require_core(opened, target)
     if isinstance(opened, Model) and not opened.quantized:
         return _run_float(opened, images, tensors)
-    return open_engine(opened.graph, engine, bias_mode=bias_mode).run(images, tensors, int8)
+    return open_engine(opened.graph, engine, bias_mode=bias_mode, threads=threads).run(images, tensors, int8)
 
 
 def _require_core(model: Model, target: str) -> None:

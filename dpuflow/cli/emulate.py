@@ -38,6 +38,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument("--check", type=int, nargs="?", const=8, default=0, metavar="N",
                         help="also run N of the images (8 without a number) on the reference engine and compare every "
                              "bit that is written")
+    parser.add_argument("--threads", type=int, metavar="N", help="engine fast: threads (default: all cores up to 8)")
     add_custom_option(parser)
     parser.add_argument("--like", metavar="GRAPH", help="the quantized graph that a DNNDK file was compiled from")
     parser.add_argument("--target", help="refuse a file that was compiled for another core; engine program: "
@@ -59,7 +60,7 @@ def run(options: argparse.Namespace) -> None:
     if core and options.target:
         require_core(model, core)
     engine = open_engine(quantized_graph(model), options.engine, core=core, bias_mode=options.bias_mode,
-                         check=_checked(options.check))
+                         check=_checked(options.check), threads=options.threads)
     _watch(engine, options.watch)
     wanted = tensor_names(engine.graph) if options.all_tensors else engine.graph.outputs
     _check_integers(arrays, options.input, options.int8)

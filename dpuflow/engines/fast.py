@@ -13,6 +13,11 @@ from dpuflow.engines.reference import compute_node
 from dpuflow.ir.graph import Array, Graph
 
 
+def usable_cores() -> int:
+    """The cores that this process may run on; a container's share, where the system tells it."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 class FastEngine(Engine):
     """Each layer with the first library that is exact there, NumPy elsewhere; thread-safe, one run at a time.
 
@@ -23,7 +28,7 @@ class FastEngine(Engine):
 
     def __init__(self, graph: Graph, threads: int | None = None, libraries: Sequence[Library] = (LITERT,)) -> None:
         super().__init__(graph)
-        self.threads = threads or min(os.cpu_count() or 1, 8)
+        self.threads = threads or min(usable_cores(), 8)
         self.parts = plan(graph, libraries)
         self.ready: dict[tuple[str, ...], list[Runner | NumPyPart]] = {}
         self.constants = {name: data for part in self.parts if isinstance(part, NumPyPart)

@@ -148,6 +148,30 @@ def test_fast_engine_refuses_when_the_self_test_fails(monkeypatch):
         open_engine(random_network(0), "fast")
 
 
+@pytest.mark.parametrize("threads", [1, 3])
+def test_threads_are_the_caller_s(threads):
+    graph = random_network(2)
+    x = full_range_input(graph, 2)
+    engine = open_engine(graph, threads=threads)
+    assert engine.first.threads == threads
+    for name, value in open_engine(graph, "reference").run(x, int8=True).items():
+        np.testing.assert_array_equal(engine.run(x, int8=True)[name], value)
+
+
+def test_threads_are_the_process_s_cores_without_a_word(monkeypatch):
+    for cores, threads in (({0}, 1), ({3, 5}, 2), (set(range(64)), 8)):
+        monkeypatch.setattr("os.sched_getaffinity", lambda process, cores=cores: cores, raising=False)
+        assert FastEngine(random_network(2)).threads == threads
+
+
+@pytest.mark.parametrize(("engine", "threads", "reason"), [
+    ("fast", 0, "not a number of threads"), ("fast", -2, "not a number of threads"),
+    ("reference", 2, "this engine has one thread"), ("program", 2, "this engine has one thread")])
+def test_threads_that_cannot_be_had_are_an_error(engine, threads, reason):
+    with pytest.raises(ConfigError, match=reason):
+        open_engine(random_network(2), engine, threads=threads)
+
+
 def test_fast_engine_without_litert_names_the_way_out(monkeypatch):
     for name in ("ai_edge_litert", "ai_edge_litert.interpreter"):
         monkeypatch.setitem(sys.modules, name, None)
