@@ -258,6 +258,18 @@ def test_maps_that_reach_far_below_zero_take_another_network(scale, misses, wide
     assert [form.room > 0 for form in model.ready] == [True, False][:1 + misses]
 
 
+@pytest.mark.parametrize(("least", "fits"), [(-31, True), (-32, False)])
+def test_inputs_a_little_below_zero_are_bytes_in_a_leaky_network(least, fits):
+    graph = behind_leaky(1, 103)
+    x = np.random.default_rng(0).choice([least, -1, 0, 127], (2, 6, 6, 32)).astype(np.int8)
+    engine = on_openvino(graph)
+    expected = ReferenceEngine(graph).run(x, ("l", "y"), int8=True)
+    for name, value in engine.run(x, ("l", "y"), int8=True).items():
+        np.testing.assert_array_equal(value, expected[name], strict=True)
+    (model,) = engine.ready[("l", "y")]
+    assert [(form.room, form.fits) for form in model.ready] == [(32, (fits,))]
+
+
 def test_a_network_whose_maps_often_reach_far_below_zero_is_given_up():
     graph = behind_leaky(3, 64)
     engine = on_openvino(graph)
@@ -282,6 +294,19 @@ def test_signed_bytes_serve_where_they_pass_the_self_test(monkeypatch, exact):
     monkeypatch.setattr(tuning, "self_test", self_test)
     libraries = tuning.openvino_engine(random_network(5)).libraries
     assert libraries[0] == (OPENVINO_SIGNED if exact else OPENVINO).name
+
+
+def test_a_library_that_fails_its_self_test_is_not_used(monkeypatch):
+    monkeypatch.setattr(selftest, "_passed", {name: set() for name in (
+        "LiteRT", "OpenVINO", "OpenVINO with signed bytes")})
+    monkeypatch.setattr(selftest, "failures", lambda wanted, library: [f"{library.name}: ties"] if
+                        library.bytes_apart else [])
+    monkeypatch.setattr(selftest.proofs, "keep", lambda *_: None)
+    graph = random_network(3)
+    engine = tuning.TunedEngine(graph, threads=1)
+    engine.tune(full_range_input(graph, 1))
+    assert engine.second is None
+    assert "; OpenVINO: int8 kernels are not exact on this CPU: OpenVINO: ties" in engine.description
 
 
 @pytest.mark.parametrize("fits", [False, True])

@@ -242,18 +242,3 @@ def test_without_openvino_litert_serves_and_the_description_says_why(monkeypatch
     with pytest.raises(EngineError, match=reason):
         tuning.openvino_engine(GRAPH)
     assert engine.refusal in engine.description
-
-
-@pytest.mark.skipif(not tuning.openvino_serves_here(), reason="OpenVINO serves on x86-64 only")
-def test_a_library_that_fails_its_self_test_is_not_used(monkeypatch):
-    from dpuflow.engines import selftest
-
-    monkeypatch.setattr(selftest, "_passed", {name: set() for name in (
-        "LiteRT", "OpenVINO", "OpenVINO with signed bytes")})
-    monkeypatch.setattr(selftest, "failures", lambda wanted, library: [f"{library.name}: ties"] if
-                        library.bytes_apart else [])
-    monkeypatch.setattr(selftest.proofs, "keep", lambda *_: None)
-    engine = TunedEngine(GRAPH, threads=1)
-    engine.tune(full_range_input(GRAPH, 1))
-    assert engine.second is None
-    assert "; OpenVINO: int8 kernels are not exact on this CPU: OpenVINO: ties" in engine.description
